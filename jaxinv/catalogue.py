@@ -1,0 +1,47 @@
+"""Every name that a study can use, with one line on what it stands for.
+
+Kept apart from the implementations, and free of JAX, so that a study can be checked and help can be printed at once.
+"""
+
+ARMS: dict[str, str] = {
+    "raw": "grey values as stored, 0 to 255",
+    "normal": "grey values divided by 255: background 0, foreground 1",
+    "inverted": "one minus normal: background 1, foreground 0",
+    "signed": "-1 to 1",
+    "global_mean": "normal minus one mean over all training pixels",
+    "channel_mean": "normal minus the training mean of each channel (VGG)",
+    "pixel_mean": "normal minus the training mean image (CNN_S, Caffe's reference network)",
+    "global_zscore": "global_mean divided by one standard deviation over all training pixels",
+    "channel_zscore": "channel_mean divided by each channel's standard deviation",
+    "pixel_zscore": "pixel_mean divided by each pixel's standard deviation; pixels that never change become 0",
+    "image_mean": "normal minus each image's own mean",
+    "image_standardize": "each image to mean 0 and variance 1 (TensorFlow's per_image_standardization)",
+    "lcn": "local contrast normalisation, subtractive and divisive, with a Gaussian window",
+    "zca": "ZCA whitening with a ridge on the covariance",
+    "histogram": "each image's histogram equalised",
+}
+
+MODELS: dict[str, str] = {
+    "softmax": "softmax regression from zero, as in the TensorFlow tutorial",
+    "softmax_nobias": "softmax regression without a bias",
+    "mlp": "one hidden layer of 128 ReLU units",
+    "mlp_nobias": "mlp whose first layer has no bias",
+    "mlp_bn": "mlp with batch normalisation after the first layer",
+    "cnn": "two small convolutions with pooling and a linear layer",
+    "cnn_bn": "cnn with batch normalisation after each convolution",
+    "deep_mnist": "the TensorFlow tutorial's convnet: 5x5x32, pool, 5x5x64, pool, 1024, dropout 0.5",
+}
+
+OPTIMIZERS: dict[str, str] = {
+    name: f"optax.{name}"
+    for name in (
+        "sgd adam adamw adabelief adadelta adafactor adagrad adamax adamaxw adan amsgrad fromage lamb lars lion nadam "
+        "nadamw novograd optimistic_gradient_descent radam rmsprop rprop sign_sgd sm3 yogi"
+    ).split()
+}
+
+DATASETS: dict[str, str] = {
+    "mnist": "70,000 handwritten digits, bundled: 55,000 to train on (the tutorial's split), 10,000 to test on",
+    "tfds:<name>": "any fixed-size single-label image dataset of tensorflow-datasets, such as tfds:fashion_mnist",
+    "<file>.npz": "arrays x_train, y_train, x_test, y_test of your own",
+}
