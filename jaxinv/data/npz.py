@@ -1,0 +1,118 @@
+"""Datasets in `.npz` files. Sizes are checked before anything is decompressed, and nothing is ever unpickled."""
+
+import io
+import math
+import os
+import zipfile
+import zlib
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from jaxinv.data.dataset import Dataset
+from jaxinv.errors import DataError, InputError
+
+ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+MOST_BYTES = 16 * 2**30
+_LONGEST_HEADER = 10_240
+
+
+def read_npz(path: str | os.PathLike[str], *, limit: int | None = None) -> Dataset:
+    """The dataset in an `.npz` file that holds `x_train`, `y_train`, `x_test` and `y_test`; others are left alone.
+
+    Args:
+        path: the file.
+        limit: the most bytes that the four arrays may take; by default 16 GiB or what memory is available, if less.
+
+    Raises:
+        InputError: no such file, a missing array, pickled objects, arrays over the limit, or arrays that make no
+            `Dataset`.
+        DataError: the file cannot be read or is damaged.
+    """
+    path = Path(path).expanduser()
+    x_train, y_train, x_test, y_test = read_arrays(path, limit=limit)
+    try:
+        return Dataset(name=path.name, x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def read_arrays(path: Path, *, limit: int | None = None) -> list[np.ndarray]:
+    """The four arrays of an `.npz` file, in the order of `ARRAYS`, read-only; see `read_npz`."""
+    if not path.exists():
+        raise InputError(f"dataset: there is no file {str(path)!r}")
+    if not path.is_file():
+        raise InputError(f"dataset: {str(path)!r} is not a file")
+    limit = min(MOST_BYTES, available_bytes()) if limit is None else limit
+    try:
+        with zipfile.ZipFile(path) as archive:
+            _check_sizes(path, archive, limit)
+            arrays = []
+            for key in ARRAYS:
+                with archive.open(f"{key}.npy") as member:
+                    arrays.append(np.lib.format.read_array(member, allow_pickle=False))
+                    if member.read(1):  # to the end, where the archive's own checksum is compared
+                        raise DataError(f"{path}: {key} goes on after its last value")
+                arrays[-1].flags.writeable = False
+            return arrays
+    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise DataError(f"{path}: not a readable .npz file ({_one_line(error)})") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({_one_line(error)})") from error
+
+
+def _check_sizes(path: Path, archive: zipfile.ZipFile, limit: int) -> None:
+    members = set(archive.namelist())
+    missing = [key for key in ARRAYS if f"{key}.npy" not in members]
+    if missing:
+        found = ", ".join(sorted(name.removesuffix(".npy") for name in members)[:12]) or "nothing"
+        raise InputError(f"{path}: no array {', '.join(missing)}; needed: {', '.join(ARRAYS)}; found: {found}")
+    total = 0
+    for key in ARRAYS:
+        info = archive.getinfo(f"{key}.npy")
+        if info.flag_bits & 0x1:
+            raise InputError(f"{path}: {key} is encrypted; allowed: plain .npz files")
+        with archive.open(info) as member:
+            start = io.BytesIO(member.read(_LONGEST_HEADER))
+        shape, dtype = _header(path, key, start)
+        header_bytes = start.tell()
+        size = math.prod(shape) * dtype.itemsize
+        if header_bytes + size != info.file_size:
+            raise DataError(f"{path}: {key} says it is {size:,} bytes, but {info.file_size - header_bytes:,} are there")
+        total += size
+    if total > limit:
+        raise InputError(f"{path}: its arrays would take {total:,} bytes; allowed: at most {limit:,}")
+
+
+def _header(path: Path, key: str, member: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
+    version = np.lib.format.read_magic(member)
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    if version not in readers:
+        raise InputError(f"{path}: {key} is in .npy format {version}; allowed: 1.0 or 2.0")
+    shape, _, dtype = readers[version](member)
+    if dtype.hasobject:
+        raise InputError(f"{path}: {key} holds pickled objects, which are never loaded; allowed: arrays of numbers")
+    if min(shape, default=0) < 0:
+        raise DataError(f"{path}: {key} has the impossible shape {shape}")
+    return shape, dtype
+
+
+def available_bytes() -> int:
+    """Memory that can be had without swapping, in bytes."""
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass  # not Linux: all of the memory is then the limit
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return MOST_BYTES
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
