@@ -1,0 +1,338 @@
+"""Two arms of stored results compared trial by trial, and all pairs of arms with adjusted p-values."""
+
+import itertools
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jaxinv.errors import InputError
+from jaxinv.stats import checks, multiplicity
+from jaxinv.stats.description import plain, summary
+from jaxinv.stats.equivalence import Equivalence, tost_of
+from jaxinv.stats.layout import html_rows, html_table, text_rows, text_table
+from jaxinv.stats.paired import cohen_dz, paired_t, pairing, superiority
+from jaxinv.stats.selection import arm_names, paired_trials
+from jaxinv.stats.signs import sign_flip, wilcoxon
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+COVERS = (
+    "new trials (initial weights and batch order) of these settings on this training set and these test images; "
+    "not new test images"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Arm a against arm b over the same trials; differences are a - b.
+
+    `n` pairs entered every figure. They are the `done` of the `planned` trials, less `excluded` (dropped because an
+    arm diverged, by the policy `diverged_policy`) and `omitted` (a value was not finite). `ci95` and `p_value` are the
+    paired t-test's; `effect_size` is d_z, mean over standard deviation of the differences; `superiority` is
+    P(a > b) + P(a = b) / 2; `pairing_gain` is how many times more unpaired trials would be needed for the same
+    interval. `p_adjusted` is `p_value` adjusted over the `family` tests made together. Arms that agree in every trial
+    have difference 0, p = 1 and effect size 0; a figure that n does not allow is NaN.
+    """
+
+    arms: tuple[str, str]
+    metric: str
+    learning_rate: tuple[float, float]
+    step: int
+    n: int
+    mean_a: float
+    mean_b: float
+    sd_a: float
+    sd_b: float
+    difference: float
+    ci95: tuple[float, float]
+    ci95_bootstrap: tuple[float, float] | None
+    p_value: float
+    p_wilcoxon: float
+    p_permutation: float
+    methods: dict[str, str]
+    p_adjusted: float | None
+    adjustment: str | None
+    family: int
+    effect_size: float
+    superiority: float
+    correlation: float
+    pairing_gain: float
+    equivalence: Equivalence | None
+    alpha: float
+    planned: int
+    done: int
+    diverged_a: int
+    diverged_b: int
+    diverged_either: int
+    diverged_policy: str
+    excluded: int
+    omitted: int
+    covers: str = COVERS
+
+    @property
+    def significant(self) -> bool:
+        """Whether the p-value, adjusted where there is a family, is below alpha."""
+        p = self.p_value if self.p_adjusted is None else self.p_adjusted
+        return bool(p < self.alpha)
+
+    @property
+    def diverged_text(self) -> str:
+        """How many trials diverged, and whether the figures include them."""
+        counts = f"{self.diverged_either} of {self.done} ({self.diverged_a} in a, {self.diverged_b} in b)"
+        policy = "left out" if self.diverged_policy == "exclude" else "included"
+        return f"none of {self.done}" if self.diverged_either == 0 else f"{counts}, {policy}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers, lists and strings for JSON; what is not finite becomes None."""
+        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        if self.equivalence is not None:
+            fields["equivalence"] = self.equivalence.to_dict()
+        return plain(fields) | {"significant": self.significant}
+
+    def rows(self) -> list[tuple[str, str]]:
+        """(label, text) of every figure, for a table on any medium."""
+        rates = self.learning_rate
+        rate = f"{rates[0]:g}" if rates[0] == rates[1] else f"{rates[0]:g} (a), {rates[1]:g} (b)"
+        waiting = f", {self.done:,} of {self.planned:,} trials done" if self.done < self.planned else ""
+        left = "".join(
+            f", {count:,} left out ({why})"
+            for count, why in ((self.excluded, "diverged"), (self.omitted, "value not finite"))
+            if count
+        )
+        rows = [
+            ("arms", f"a = {self.arms[0]}, b = {self.arms[1]}"),
+            ("at", f"{self.metric}, step {self.step:,}, learning rate {rate}"),
+            ("pairs", f"{self.n:,}{waiting}{left}"),
+            ("diverged", self.diverged_text),
+            ("mean (sd) a", f"{self.mean_a:.5f} ({_short(self.sd_a)})"),
+            ("mean (sd) b", f"{self.mean_b:.5f} ({_short(self.sd_b)})"),
+            ("difference a - b", f"{self.difference:+.5f}, 95% interval {interval_text(self.ci95)}"),
+        ]
+        if self.ci95_bootstrap is not None:
+            rows.append(("BCa bootstrap", f"95% interval {interval_text(self.ci95_bootstrap)}"))
+        tests = f"t {p_text(self.p_value)}, Wilcoxon {p_text(self.p_wilcoxon)}, sign-flip {p_text(self.p_permutation)}"
+        rows.append(("p-value", tests))
+        if self.p_adjusted is not None:
+            rows.append(("adjusted p", f"{p_text(self.p_adjusted)} ({self.adjustment}, {self.family} tests)"))
+        rows += [
+            ("effect size", f"d_z {_short(self.effect_size)}; P(a > b) + P(a = b)/2 = {_short(self.superiority)}"),
+            ("pairing", f"correlation {_short(self.correlation)}; worth {_short(self.pairing_gain)} x the trials"),
+        ]
+        if self.equivalence is not None:
+            e = self.equivalence
+            verdict = "equivalent" if e.equivalent else "not shown equivalent"
+            level = f"{100 * (1 - 2 * e.alpha):g}% interval {interval_text(e.interval)}"
+            rows.append(("equivalence", f"{verdict} within {e.margin:g}: {level}, p {p_text(e.p_value)}"))
+        return [*rows, ("covers", self.covers)]
+
+    def __str__(self) -> str:
+        return text_rows(self.rows())
+
+    def _repr_html_(self) -> str:
+        return html_rows(self.rows())
+
+
+@dataclass(frozen=True)
+class Comparisons:
+    """All pairs of arms, with p-values adjusted over the family; a sequence of `Comparison`."""
+
+    pairs: tuple[Comparison, ...]
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __iter__(self):
+        return iter(self.pairs)
+
+    def __getitem__(self, index: int) -> Comparison:
+        return self.pairs[index]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers, lists and strings for JSON."""
+        return {"comparisons": [pair.to_dict() for pair in self.pairs]}
+
+    def table(self) -> list[list[str]]:
+        """A header and one row of text for each pair."""
+        rows = [["a", "b", "n", "a - b", "95% interval", "p", f"p {self.pairs[0].adjustment}", "d_z", "diverged"]]
+        for pair in self.pairs:
+            diverged = f"{pair.diverged_either}" if pair.diverged_policy == "include" else f"{pair.diverged_either} out"
+            rows.append(
+                [
+                    *pair.arms,
+                    f"{pair.n:,}",
+                    f"{pair.difference:+.4f}",
+                    interval_text(pair.ci95, 4),
+                    p_text(pair.p_value),
+                    p_text(pair.p_adjusted if pair.p_adjusted is not None else float("nan")),
+                    _short(pair.effect_size),
+                    diverged,
+                ]
+            )
+        return rows
+
+    def notes(self) -> list[tuple[str, str]]:
+        """What holds for every row."""
+        first = self.pairs[0]
+        done = f"{first.done:,} of {first.planned:,} trials done" if first.done < first.planned else ""
+        policy = "left out, pair by pair" if first.diverged_policy == "exclude" else "included"
+        at = f"{first.metric}, step {first.step:,}, learning rate {first.learning_rate[0]:g}"
+        return [
+            ("at", f"{at}; {done}" if done else at),
+            ("diverged", f"trials of a pair in which either arm diverged; {policy} in every figure"),
+            ("adjusted", f"{first.adjustment} over {first.family} tests"),
+            ("covers", first.covers),
+        ]
+
+    def __str__(self) -> str:
+        return text_table(self.table()) + "\n" + text_rows(self.notes())
+
+    def _repr_html_(self) -> str:
+        return html_table(self.table()) + html_rows(self.notes())
+
+
+def compare(
+    results: "xr.Dataset",
+    arm_a: str,
+    arm_b: str,
+    *,
+    learning_rate: float | tuple[float, float] | None = None,
+    step: int | None = None,
+    metric: str = "accuracy",
+    alpha: float = 0.05,
+    margin: float | None = None,
+    diverged: str = "include",
+    seed: int = 0,
+    bootstrap: int = 0,
+) -> Comparison:
+    """Compare two arms of stored results trial by trial.
+
+    Args:
+        results: as `jaxinv.run` returns and `jaxinv.load` reads; trials not `done` yet are not used.
+        arm_a, arm_b: names of arms.
+        learning_rate: one of the results', or a pair (a's, b's); needed where they hold several.
+        step: an evaluated step; the last by default.
+        metric: "accuracy" or "test_loss".
+        alpha: level for `significant` and for the test of equivalence. `ci95` is 95% whatever alpha is.
+        margin: test equivalence within this difference.
+        diverged: "include" every trial with a finite value, or "exclude" a pair if either arm diverged.
+        seed: of the Monte-Carlo sign flips (beyond 36 trials) and of the bootstrap.
+        bootstrap: resamples for a BCa interval beside the t interval; 0: none. Time grows as n x resamples.
+
+    Raises:
+        InputError: names that are not in the results, several learning rates and none chosen, margin <= 0, alpha
+            outside (0, 1).
+        DataError: no trial is done.
+    """
+    checks.probability("alpha", alpha)
+    checks.count("seed", seed, 0)
+    checks.count("bootstrap", bootstrap, 0)
+    if margin is not None:
+        checks.positive("margin", margin)
+    trials = paired_trials(
+        results, arm_a, arm_b, learning_rate=learning_rate, step=step, metric=metric, diverged=diverged
+    )
+    a, b = trials.a.astype(np.float64), trials.b.astype(np.float64)
+    n = a.size
+    # Accuracies are stored as float32: equal differences of counts may differ in their last bits.
+    largest = max(float(np.abs(a).max(initial=0.0)), float(np.abs(b).max(initial=0.0)))
+    resolution = largest * 2.0**-22 if trials.a.dtype == np.float32 else 0.0
+    t = paired_t(a, b)
+    ranks = wilcoxon(a, b, resolution=resolution)
+    signs = sign_flip(a, b, seed=seed)
+    side_a, side_b = summary(a), summary(b)
+    paired = pairing(a, b)
+    interval = None
+    if bootstrap:
+        from jaxinv.stats.bootstrap import bootstrap_interval
+
+        drawn = bootstrap_interval(a - b, resamples=bootstrap, seed=seed) if n else None
+        interval = (drawn.low, drawn.high) if drawn else (float("nan"), float("nan"))
+    return Comparison(
+        arms=trials.arms,
+        metric=metric,
+        learning_rate=trials.learning_rate,
+        step=trials.step,
+        n=n,
+        mean_a=side_a.mean,
+        mean_b=side_b.mean,
+        sd_a=side_a.sd,
+        sd_b=side_b.sd,
+        difference=t.difference,
+        ci95=t.ci95,
+        ci95_bootstrap=interval,
+        p_value=t.p_value,
+        p_wilcoxon=ranks.p_value,
+        p_permutation=signs.p_value,
+        methods={"p_value": "paired t", "p_wilcoxon": ranks.method, "p_permutation": signs.method},
+        p_adjusted=None,
+        adjustment=None,
+        family=1,
+        effect_size=cohen_dz(a, b),
+        superiority=superiority(a, b),
+        correlation=paired.correlation,
+        pairing_gain=paired.gain,
+        equivalence=None if margin is None else tost_of(t, margin, alpha),
+        alpha=float(alpha),
+        planned=trials.planned,
+        done=trials.done,
+        diverged_a=trials.diverged[0],
+        diverged_b=trials.diverged[1],
+        diverged_either=trials.diverged[2],
+        diverged_policy=diverged,
+        excluded=trials.excluded,
+        omitted=trials.omitted,
+    )
+
+
+def compare_all(results: "xr.Dataset", *, adjust: str = "holm", **options: Any) -> Comparisons:
+    """Compare every pair of arms, with p-values adjusted over all pairs.
+
+    Args:
+        results: see `compare`.
+        adjust: "holm" (no false rejection at all) or "bh" (a bounded share of false rejections).
+        options: as for `compare`.
+
+    Raises:
+        InputError: fewer than two arms; and as `compare`.
+    """
+    checks.choice("adjust", adjust, ("holm", "bh"))
+    if "arm" not in results.dims:
+        raise InputError("results: no dimension 'arm'; dims arm, learning_rate, trial, step are needed")
+    arms = arm_names(results)
+    if len(arms) < 2:
+        raise InputError(f"arms: the results hold only {', '.join(arms) or 'none'}; two are needed to compare")
+    pairs = [compare(results, a, b, **options) for a, b in itertools.combinations(arms, 2)]
+    method, label = {
+        "holm": (multiplicity.holm, "Holm"),
+        "bh": (multiplicity.benjamini_hochberg, "Benjamini-Hochberg"),
+    }[adjust]
+    adjusted = method([pair.p_value for pair in pairs])
+    return Comparisons(
+        tuple(
+            replace(pair, p_adjusted=float(p), adjustment=label, family=len(pairs))
+            for pair, p in zip(pairs, adjusted, strict=True)
+        )
+    )
+
+
+def p_text(p: float) -> str:
+    """A p-value to read: four decimals, then powers of ten."""
+    if np.isnan(p):
+        return "n/a"
+    if p == 0:
+        return "< 1e-300"
+    return f"{p:.4f}" if p >= 0.001 else f"{p:.1e}"
+
+
+def interval_text(interval: tuple[float, float], digits: int = 5) -> str:
+    """An interval to read."""
+    low, high = interval
+    return "n/a" if np.isnan(low) else f"[{low:+.{digits}f}, {high:+.{digits}f}]"
+
+
+def _short(value: float) -> str:
+    if np.isnan(value):
+        return "n/a"
+    return f"{value:.3g}"

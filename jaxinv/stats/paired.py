@@ -1,0 +1,182 @@
+"""Two arms over the same trials: tests of the mean difference, effect sizes, and what pairing gained.
+
+Trial t has the same initial weights and the same batches in both arms, so its two results are compared with each
+other: differences d_t = a_t - b_t. Everything here speaks about new *trials* on the same test images.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxinv.errors import InputError
+from jaxinv.stats import checks
+from jaxinv.stats.checks import Figure
+
+
+@dataclass(frozen=True, kw_only=True)
+class TTest:
+    """A difference of means with its 95% interval and two-sided p-value; arrays [...] for several at once.
+
+    `sd` is that of the differences (paired), or sqrt(var a + var b) (unpaired).
+    """
+
+    n: int | tuple[int, int]
+    difference: Figure
+    sd: Figure
+    standard_error: Figure
+    ci95: tuple[Figure, Figure]
+    t: Figure
+    df: Figure
+    p_value: Figure
+
+
+class Pairing(NamedTuple):
+    """Pearson correlation of the pairs, and (var a + var b) / var(a - b).
+
+    The second is how many times more unpaired trials would be needed for an interval as narrow: above 1 where the
+    arms are positively correlated. NaN where a figure is 0 / 0, infinite where the arms differ by a constant.
+    """
+
+    correlation: float
+    gain: float
+
+
+def paired_t(a: Any, b: Any, *, axis: int = -1) -> TTest:
+    """Paired t-test of the mean difference a - b (`scipy.stats.ttest_1samp` of the differences).
+
+    Differences that are all zero: t = 0, p = 1. All the same but not zero: t = ±inf, p = 0, an interval of width 0.
+    Fewer than two trials: the difference, and NaN for the rest.
+
+    Args:
+        a, b: the same trials in two arms, along `axis`.
+        axis: the trial axis.
+
+    Raises:
+        InputError: shapes differ, or a value is not finite.
+
+    >>> paired_t([2.0, 3.0, 4.0], [1.0, 1.0, 1.0]).difference
+    2.0
+    """
+    first, second = checks.pairs(a, b, axis)
+    d = first - second
+    n = d.shape[-1]
+    if n == 0:
+        gap = np.full(d.shape[:-1], np.nan)
+        return _ttest(n, gap, gap, gap, (gap, gap), gap, gap, gap)
+    mean = d.mean(axis=-1)
+    nothing = np.full(mean.shape, np.nan)
+    if n < 2:
+        return _ttest(n, mean, nothing, nothing, (nothing, nothing), nothing, nothing, nothing)
+    from scipy import stats
+
+    same = checks.constant(d)
+    mean = np.where(same, d[..., 0], mean)
+    sd = np.where(same, 0.0, d.std(axis=-1, ddof=1))
+    t = np.where(same, np.where(mean == 0, 0.0, np.copysign(np.inf, mean)), nothing)
+    p = np.where(same, np.where(mean == 0, 1.0, 0.0), nothing)
+    low, high = np.where(same, mean, nothing), np.where(same, mean, nothing)
+    if not same.all():
+        test: Any = stats.ttest_1samp(d[~same], 0.0, axis=-1)
+        interval = test.confidence_interval(0.95)
+        t[~same], p[~same], low[~same], high[~same] = test.statistic, test.pvalue, interval.low, interval.high
+    return _ttest(n, mean, sd, sd / np.sqrt(n), (low, high), t, np.full(mean.shape, n - 1.0), p)
+
+
+def welch(a: Any, b: Any, *, axis: int = -1) -> TTest:
+    """Welch's t-test of mean a - mean b for *unpaired* trials (`scipy.stats.ttest_ind`, unequal variances).
+
+    For runs that share neither weights nor batches: chains against chains, or an arm against itself under other
+    seeds. The two samples may differ in size. `sd` is the square root of var a + var b. Both samples constant:
+    p = 1 where they agree, 0 where they do not. A sample of fewer than two trials: the difference and NaN.
+
+    Raises:
+        InputError: a value is not finite, or the axes other than `axis` differ.
+    """
+    first, second = checks.sample("a", a, axis), checks.sample("b", b, axis)
+    if first.shape[:-1] != second.shape[:-1]:
+        raise InputError(f"b: shape {np.shape(b)} does not go with a's {np.shape(a)} apart from axis {axis}")
+    n = (first.shape[-1], second.shape[-1])
+    nothing = np.full(first.shape[:-1], np.nan)
+    if min(n) == 0:
+        return _ttest(n, nothing, nothing, nothing, (nothing, nothing), nothing, nothing, nothing)
+    difference = first.mean(axis=-1) - second.mean(axis=-1)
+    if min(n) < 2:
+        return _ttest(n, difference, nothing, nothing, (nothing, nothing), nothing, nothing, nothing)
+    from scipy import stats
+
+    same = checks.constant(first) & checks.constant(second)
+    difference = np.where(same, first[..., 0] - second[..., 0], difference)
+    variance = [np.where(checks.constant(x), 0.0, x.var(axis=-1, ddof=1)) for x in (first, second)]
+    sd = np.sqrt(variance[0] + variance[1])
+    error = np.sqrt(variance[0] / n[0] + variance[1] / n[1])
+    t = np.where(same, np.where(difference == 0, 0.0, np.copysign(np.inf, difference)), nothing)
+    p = np.where(same, np.where(difference == 0, 1.0, 0.0), nothing)
+    low, high, df = np.where(same, difference, nothing), np.where(same, difference, nothing), nothing.copy()
+    if not same.all():
+        # SciPy warns of a constant arm; its deviations, set to exactly zero, are as good.
+        parts = [x[~same] - x[~same].mean(axis=-1, keepdims=True) for x in (first, second)]
+        for part, x in zip(parts, (first, second), strict=True):
+            part[checks.constant(x[~same])] = 0.0
+        test: Any = stats.ttest_ind(parts[0] + difference[~same][..., None], parts[1], equal_var=False, axis=-1)
+        interval = test.confidence_interval(0.95)
+        t[~same], p[~same], df[~same] = test.statistic, test.pvalue, test.df
+        low[~same], high[~same] = interval.low, interval.high
+    return _ttest(n, difference, sd, error, (low, high), t, df, p)
+
+
+def superiority(a: Any, b: Any, *, axis: int = -1) -> Figure:
+    """Probability that a trial does better in arm a than in arm b: P(a > b) + P(a = b) / 2. NaN without trials.
+
+    >>> superiority([1.0, 2.0, 3.0, 4.0], [0.0, 2.0, 4.0, 0.0])
+    0.625
+    """
+    first, second = checks.pairs(a, b, axis)
+    if first.shape[-1] == 0:
+        return checks.figure(np.full(first.shape[:-1], np.nan))
+    return checks.figure((np.sign(first - second).mean(axis=-1) + 1) / 2)
+
+
+def cohen_dz(a: Any, b: Any, *, axis: int = -1) -> Figure:
+    """Effect size of paired trials: mean difference over the standard deviation of the differences.
+
+    0 where all differences are zero, ±inf where they are one other constant, NaN for fewer than two trials.
+
+    >>> cohen_dz([2.0, 3.0, 4.0], [1.0, 1.0, 1.0])
+    2.0
+    """
+    test = paired_t(a, b, axis=axis)
+    mean, sd = np.asarray(test.difference), np.asarray(test.sd)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return checks.figure(np.where((sd == 0) & (mean == 0), 0.0, mean / sd))
+
+
+def pairing(a: Any, b: Any) -> Pairing:
+    """How strongly the two arms move together from trial to trial, and what comparing them pairwise gained.
+
+    var(a - b) = var a + var b - 2 cov(a, b): pairing pays only where the covariance is positive.
+    """
+    first, second = (checks.vector(field, x) for field, x in zip("ab", checks.pairs(a, b), strict=True))
+    if first.size < 2:
+        return Pairing(float("nan"), float("nan"))
+    d = first - second
+    var = [0.0 if checks.constant(x) else float(x.var(ddof=1)) for x in (first, second, d)]
+    covariance = float(np.mean((first - first.mean()) * (second - second.mean()))) * first.size / (first.size - 1)
+    scale = float(np.sqrt(var[0]) * np.sqrt(var[1]))
+    apart = var[0] + var[1]
+    gain = apart / var[2] if var[2] > 0 else (float("inf") if apart > 0 else float("nan"))
+    return Pairing(float(np.clip(covariance / scale, -1, 1)) if scale > 0 else float("nan"), gain)
+
+
+def _ttest(n: Any, difference: Any, sd: Any, error: Any, ci95: tuple[Any, Any], t: Any, df: Any, p: Any) -> TTest:
+    f = checks.figure
+    return TTest(
+        n=n,
+        difference=f(difference),
+        sd=f(sd),
+        standard_error=f(error),
+        ci95=(f(ci95[0]), f(ci95[1])),
+        t=f(t),
+        df=f(df),
+        p_value=f(p),
+    )
