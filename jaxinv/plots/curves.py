@@ -1,0 +1,233 @@
+"""How well the arms do as training goes on, and as the learning rate grows."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+
+from jaxinv import stats
+from jaxinv.errors import unknown
+from jaxinv.plots.layout import arm_names, metric_name, metric_values, rate_indices, step_index
+from jaxinv.plots.style import MUTED, arm_style, axes_or_new, label, styled
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+FEW = 20  # so many trials can be drawn one by one
+
+
+@styled
+def curve_over_steps(
+    results: "xr.Dataset",
+    *,
+    published: Mapping[str, float] | None = None,
+    learning_rate: Any = None,
+    metric: str = "accuracy",
+    ax: Axes | None = None,
+) -> Axes:
+    """A metric at every evaluated step: for each arm the mean over trials, and up to 20 trials as thin lines, or one
+    standard deviation to either side as a band where there are more.
+
+    Args:
+        results: dims arm, learning_rate, trial, step.
+        published: arm -> a published mean over all evaluations of one chain, drawn as a dashed line; with it, each
+            chain's own mean stands as a dot in a strip on the right, which is what to compare it with.
+        learning_rate: which, where results hold several; or a mapping arm -> learning rate.
+        metric: a variable over all four dims.
+        ax: where to draw; a new figure's by default.
+
+    Returns:
+        The axes.
+    """
+    values = metric_values(results, metric)
+    names = arm_names(results)
+    steps = np.asarray(values["step"].values, np.float64)
+    trials = values.sizes["trial"]
+    ax = axes_or_new(ax, 5.2, 3.5)
+    for arm in published or {}:
+        if arm not in names:
+            raise unknown("published", arm, names)
+    reach = steps[-1] * 1.16 if published else steps[-1]
+    handles = []
+    for k, (arm, rate) in enumerate(zip(names, rate_indices(results, learning_rate), strict=True)):
+        look = arm_style(k)
+        chains = values.values[k, rate]  # [T, S]
+        over_trials = stats.summary(chains, axis=0)
+        if 1 < trials <= FEW:
+            ax.plot(steps, chains.T, color=look.colour, lw=0.6, alpha=0.35, zorder=2)
+        elif trials > FEW:
+            ax.fill_between(
+                steps,
+                over_trials.mean - over_trials.sd,
+                over_trials.mean + over_trials.sd,
+                color=look.colour,
+                alpha=0.22,
+                lw=0,
+                zorder=2,
+            )
+        few_points = {"marker": look.marker, "ms": 5} if steps.size <= 12 else {}
+        (line,) = ax.plot(steps, over_trials.mean, color=look.colour, ls=look.dashes, lw=2, zorder=4, **few_points)
+        handles.append((line, label(arm)))
+        if published and arm in published:
+            ax.plot([0, reach], [published[arm]] * 2, color=look.colour, ls=(0, (5, 2)), lw=1.1, zorder=5)
+            means = stats.summary(chains, axis=1).mean
+            spread = np.linspace(0.3, 0.7, trials) if trials > 1 else np.array([0.5])
+            ax.plot(
+                steps[-1] + spread * (reach - steps[-1]),
+                means,
+                ls="",
+                marker=look.marker,
+                ms=4,
+                mfc=look.colour,
+                mec="white",
+                mew=0.5,
+                zorder=6,
+            )
+            ax.annotate(
+                f"{published[arm]:.4f}",
+                ((steps[-1] + reach) / 2, published[arm]),
+                xytext=(0, 7 if published[arm] == max(published.values()) else -7),
+                textcoords="offset points",
+                ha="center",
+                va="bottom" if published[arm] == max(published.values()) else "top",
+                fontsize=8.5,
+            )
+    _x_steps(ax, steps, reach, strip="mean\nof each\nchain" if published else None)
+    ax.set_ylabel(metric_name(metric))
+    ax.grid(axis="y")
+    what = "chain" if published else "trial"
+    thin = Line2D([], [], color=MUTED, lw=0.6)
+    band = Line2D([], [], color=MUTED, lw=7, alpha=0.25)
+    if trials > 1:
+        handles.append((thin, f"each of {trials} {what}s") if trials <= FEW else (band, f"±1 sd, {trials:,} {what}s"))
+    if published:
+        handles.append((Line2D([], [], color=MUTED, ls=(0, (5, 2)), lw=1.1), "published mean"))
+    _legend(ax, handles)
+    return ax
+
+
+@styled
+def learning_rate_curve(
+    results: "xr.Dataset",
+    bounds: Mapping[str, float] | None = None,
+    ax: Axes | None = None,
+    *,
+    step: int | None = None,
+    metric: str = "accuracy",
+    chance: float | None = None,
+) -> Axes:
+    """A metric against the learning rate, for each arm the mean over trials and its 95% interval.
+
+    Args:
+        results: dims arm, learning_rate, trial, step.
+        bounds: arm -> the learning rate up to which full-batch gradient descent is stable at the start of training;
+            marked by a vertical line in the arm's colour.
+        ax: where to draw; a new figure's by default.
+        step: an evaluated step; the last by default.
+        metric: a variable over all four dims.
+        chance: a level to mark, such as one over the number of classes.
+
+    Returns:
+        The axes.
+    """
+    values = metric_values(results, metric)
+    names = arm_names(results)
+    at = step_index(results, step)
+    rates = np.asarray(values["learning_rate"].values, np.float64)
+    order = np.argsort(rates)
+    ax = axes_or_new(ax, 5.2, 3.6)
+    ax.set_xscale("log")
+    handles = []
+    for arm in bounds or {}:
+        if arm not in names:
+            raise unknown("bounds", arm, names)
+    for k, arm in enumerate(names):
+        look = arm_style(k)
+        over_trials = stats.summary(values.values[k, order, :, at], axis=-1)
+        low, high = over_trials.ci95
+        ax.fill_between(rates[order], low, high, color=look.colour, alpha=0.22, lw=0, zorder=2)
+        (line,) = ax.plot(
+            rates[order],
+            over_trials.mean,
+            color=look.colour,
+            ls=look.dashes,
+            marker=look.marker,
+            ms=5.5,
+            lw=1.8,
+            zorder=4,
+        )
+        name = label(arm)
+        if bounds and arm in bounds:
+            name = f"{name} (bound {bounds[arm]:.3g})"
+            ax.axvline(bounds[arm], color=look.colour, ls=(0, (2, 1.5)), lw=1.4, zorder=3)
+            ax.plot(
+                [bounds[arm]],
+                [1.0],
+                marker=look.marker,
+                color=look.colour,
+                ms=6,
+                transform=ax.get_xaxis_transform(),
+                clip_on=False,
+                zorder=6,
+            )
+        handles.append((line, name))
+    if bounds:
+        handles.append((Line2D([], [], color=MUTED, ls=(0, (2, 1.5)), lw=1.4), "bound: stable to its left"))
+    if chance is not None:
+        ax.axhline(chance, color=MUTED, lw=0.9, ls=(0, (1, 2)), zorder=1)
+        ax.annotate(
+            "chance",
+            (1.0, chance),
+            xycoords=ax.get_yaxis_transform(),
+            xytext=(0, 2),
+            textcoords="offset points",
+            ha="right",
+            va="bottom",
+            fontsize=8.5,
+            color=MUTED,
+        )
+    plain = FuncFormatter(lambda value, _: f"{value:g}")
+    ax.xaxis.set_major_formatter(plain)
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.set_xlabel("learning rate")
+    ax.set_ylabel(f"{metric_name(metric)} at step {int(results['step'].values[at]):,}")
+    ax.grid(axis="y")
+    _legend(ax, handles, above=0.03 if bounds else 0.0)
+    return ax
+
+
+def _x_steps(ax: Axes, steps: np.ndarray, reach: float, strip: str | None) -> None:
+    ax.set_xlim(0, reach * 1.0 if strip else reach * 1.02)
+    ticks = [tick for tick in MaxNLocator(5, integer=True).tick_values(0, steps[-1]) if tick <= steps[-1]]
+    ax.set_xticks(ticks, [f"{tick:,.0f}" for tick in ticks])
+    ax.set_xlabel("updates")
+    if strip:
+        ax.axvspan(steps[-1], reach, color="#f1f1f1", lw=0, zorder=0)
+        ax.annotate(
+            strip,
+            ((steps[-1] + reach) / 2, 0.02),
+            xycoords=ax.get_xaxis_transform(),
+            ha="center",
+            va="bottom",
+            fontsize=8.5,
+            color=MUTED,
+        )
+
+
+def _legend(ax: Axes, handles: list[tuple[Line2D, str]], above: float = 0.0) -> None:
+    columns = 2 if max(len(name) for _, name in handles) > 16 or len(handles) == 4 else min(len(handles), 3)
+    legend = ax.legend(
+        [handle for handle, _ in handles],
+        [f"arm {k}" for k in range(len(handles))],  # matplotlib drops labels that begin with an underscore
+        loc="lower left",
+        bbox_to_anchor=(0.0, 1.0 + above),
+        ncols=columns,
+        borderaxespad=0.2,
+        columnspacing=1.2,
+        handlelength=1.8,
+    )
+    for text, (_, name) in zip(legend.get_texts(), handles, strict=True):
+        text.set_text(name)

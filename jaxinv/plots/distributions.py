@@ -1,0 +1,146 @@
+"""How the trials of each arm are spread."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from jaxinv import stats
+from jaxinv.plots.layout import arm_names, done_trials, metric_name, metric_values, rate_indices, step_index
+from jaxinv.plots.style import INK, MUTED, ArmStyle, arm_style, axes_or_new, label, new_figure, styled
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+MOST_DOTS = 1000  # beyond, dots hide one another and the histogram says it all
+KEY = "○ mean, ▬ its 95% interval, ─ ±1 sd"
+ROW = 0.82  # inches
+GOLDEN = (5**0.5 - 1) / 2
+
+
+@styled
+def trial_distribution(
+    results: "xr.Dataset",
+    ax: Axes | None = None,
+    *,
+    learning_rate: Any = None,
+    step: int | None = None,
+    metric: str = "accuracy",
+) -> Axes:
+    """Every trial of every arm on one shared axis: a histogram, a dot per trial, the mean and its 95% interval.
+
+    Args:
+        results: dims arm, learning_rate, trial, step.
+        ax: where to draw; a new figure's by default.
+        learning_rate: which, where results hold several; or a mapping arm -> learning rate.
+        step: an evaluated step; the last by default.
+        metric: a variable over all four dims.
+
+    Returns:
+        The axes. Trials that diverged and still have a value are drawn as crosses; others are counted in the label.
+    """
+    arms = _samples(results, learning_rate, step, metric)
+    ax = axes_or_new(ax, 5.2, 0.75 + ROW * len(arms))
+    for row, (_, values, diverged, look) in enumerate(arms):
+        _row(ax, row, values, diverged, look)
+    _finish(ax, arms, metric)
+    return ax
+
+
+@styled
+def trial_distributions(
+    results: "xr.Dataset",
+    figure: Figure | None = None,
+    *,
+    learning_rate: Any = None,
+    step: int | None = None,
+    metric: str = "accuracy",
+) -> Figure:
+    """`trial_distribution`, and below it each arm by itself on an axis of its own.
+
+    The shared axis shows how far apart the arms are; the close-ups show the shape of spreads that differ tenfold.
+
+    Returns:
+        The figure.
+    """
+    arms = _samples(results, learning_rate, step, metric)
+    if figure is None:
+        figure = new_figure(5.2, 0.95 + ROW * len(arms) + 1.15 * len(arms))
+    heights = [ROW * len(arms) + 0.3] + [0.95] * len(arms)
+    grid = figure.subplots(1 + len(arms), 1, gridspec_kw={"height_ratios": heights}, squeeze=False)[:, 0]
+    for row, (_, values, diverged, look) in enumerate(arms):
+        _row(grid[0], row, values, diverged, look)
+    _finish(grid[0], arms, metric)
+    grid[0].set_title("one axis for all arms", loc="left", fontsize=9.5, fontweight="normal", color=MUTED)
+    for ax, arm in zip(grid[1:], arms, strict=True):
+        _row(ax, 0, *arm[1:])
+        _finish(ax, [arm], metric)
+        ax.set_title(f"{label(arm[0])}, close up", loc="left", fontsize=9.5, fontweight="normal", color=MUTED)
+        ax.set_yticks([])
+        ax.set_xlabel("")
+    grid[0].set_xlabel("")
+    grid[-1].set_xlabel(f"{metric_name(metric)}  ({KEY})")
+    return figure
+
+
+_Arm = tuple[str, np.ndarray, np.ndarray, ArmStyle]
+
+
+def _samples(results: "xr.Dataset", learning_rate: Any, step: int | None, metric: str) -> list[_Arm]:
+    values = metric_values(results, metric)
+    at = step_index(results, step)
+    ran = done_trials(results)
+    flags = np.zeros(values.shape[:3], bool)
+    if "diverged" in ran:
+        flags = ran["diverged"].transpose("arm", "learning_rate", "trial").values.astype(bool)
+    rates = rate_indices(results, learning_rate)
+    return [
+        (arm, values.values[k, rate, :, at].astype(np.float64), flags[k, rate], arm_style(k))
+        for k, (arm, rate) in enumerate(zip(arm_names(results), rates, strict=True))
+    ]
+
+
+def _row(ax: Axes, row: int, values: np.ndarray, diverged: np.ndarray, look: ArmStyle) -> None:
+    """Histogram above the line y = row (the y axis points down), dots on it, mean and interval below it."""
+    finite = np.isfinite(values)
+    seen, crossed = values[finite], diverged[finite]
+    if seen.size == 0:
+        ax.annotate("no trial has a value", (0.5, row), xycoords=("axes fraction", "data"), ha="center", va="center")
+        return
+    if seen.size > 1 and np.ptp(seen) > 0:
+        counts, edges = np.histogram(seen, bins=min(30, max(5, round(seen.size**0.5 * 1.5))))
+        heights = row - 0.1 - 0.36 * counts / counts.max()
+        ax.stairs(heights, edges, baseline=row - 0.1, fill=True, color=look.colour, alpha=0.3, lw=0, zorder=2)
+        ax.stairs(heights, edges, baseline=row - 0.1, color=look.colour, lw=1.1, zorder=3)
+    if seen.size <= MOST_DOTS:
+        spread = row + 0.05 + 0.16 * ((np.arange(seen.size) * GOLDEN) % 1 - 0.5) * min(1, seen.size - 1)
+        dot = {"color": look.colour, "lw": 0, "zorder": 4}
+        size, alpha = (20, 0.75) if seen.size <= 20 else (9, 0.55)
+        ax.scatter(seen[~crossed], spread[~crossed], marker=look.marker, s=size, alpha=alpha, **dot)
+        ax.scatter(seen[crossed], spread[crossed], marker="x", s=24, lw=1.2, color=INK, zorder=5)
+    s = stats.summary(values)
+    if np.isfinite(s.sd):
+        ax.plot([s.mean - s.sd, s.mean + s.sd], [row + 0.27] * 2, color=look.colour, lw=1.2, zorder=5)
+        ax.plot(s.ci95, [row + 0.27] * 2, color=look.colour, lw=5, solid_capstyle="butt", zorder=5)
+    ax.plot([s.mean], [row + 0.27], marker="o", ms=4.5, mfc="white", mec=look.colour, mew=1.4, zorder=6)
+
+
+def _finish(ax: Axes, arms: list[_Arm], metric: str) -> None:
+    ax.set_ylim(len(arms) - 0.55, -0.52)
+    ax.set_yticks(range(len(arms)), [_row_label(*arm[:3]) for arm in arms])
+    ax.tick_params(axis="y", length=0)
+    ax.spines["left"].set_visible(False)
+    ax.margins(x=0.04)
+    ax.xaxis.set_major_locator(MaxNLocator(6))
+    ax.grid(axis="x")
+    ax.set_xlabel(f"{metric_name(metric)}  ({KEY})")
+
+
+def _row_label(arm: str, values: np.ndarray, diverged: np.ndarray) -> str:
+    s = stats.summary(values)
+    lines = [label(arm, longest=20), f"mean {s.mean:.4f}", f"sd {s.sd:.4f}", f"n = {s.n:,}"]
+    if diverged.any():
+        lines.append(f"{int(diverged.sum()):,} diverged")
+    return "\n".join(lines)

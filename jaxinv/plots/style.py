@@ -1,0 +1,184 @@
+"""What all pictures share: colours, fonts, canvases without global state, and files that come out the same twice."""
+
+import functools
+import io
+import os
+import tempfile
+import unicodedata
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple, ParamSpec, TypeVar
+
+import matplotlib
+from matplotlib import font_manager
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from jaxinv.errors import DataError, InputError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+INK, MUTED, GRID = "#1b1b1b", "#5b5b5b", "#dedede"
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Okabe and Ito's palette, which colour-blind readers tell apart, without its yellow, too pale for lines on white."""
+
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)))
+COLOURMAP = "viridis"
+FONT = "DejaVu Sans"  # comes with matplotlib: the same letters everywhere
+
+STYLE: dict[str, Any] = {
+    "axes.axisbelow": True,
+    "axes.edgecolor": MUTED,
+    "axes.formatter.use_mathtext": False,
+    "axes.grid": False,
+    "axes.labelcolor": INK,
+    "axes.labelsize": 9.5,
+    "axes.linewidth": 0.8,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlesize": 10.5,
+    "axes.titleweight": "bold",
+    "axes.unicode_minus": True,
+    "figure.dpi": 100,
+    "figure.facecolor": "white",
+    "font.family": [FONT],
+    "font.size": 9.5,
+    "grid.color": GRID,
+    "grid.linewidth": 0.7,
+    "image.interpolation": "nearest",
+    "legend.fontsize": 9.5,
+    "legend.frameon": False,
+    "lines.solid_capstyle": "round",
+    "path.simplify": True,
+    "savefig.bbox": None,
+    "savefig.dpi": 200,
+    "savefig.facecolor": "white",
+    "svg.fonttype": "path",
+    "svg.hashsalt": "jaxinv",
+    "text.color": INK,
+    "text.parse_math": False,  # a dollar sign in an arm's name is a dollar sign
+    "text.usetex": False,
+    "xtick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "xtick.labelsize": 9,
+    "ytick.color": MUTED,
+    "ytick.labelcolor": INK,
+    "ytick.labelsize": 9,
+}
+
+_TYPES = {".png": {"Software": "jaxinv"}, ".svg": {"Creator": "jaxinv", "Date": None}}
+
+
+class ArmStyle(NamedTuple):
+    """How one arm is drawn in every picture; colour, marker and dashes each tell the arms apart."""
+
+    colour: str
+    marker: str
+    dashes: Any
+
+
+def arm_style(index: int) -> ArmStyle:
+    """The style of the arm at a position along the results' arm axis.
+
+    >>> arm_style(0).colour, arm_style(1).colour
+    ('#0072B2', '#D55E00')
+    """
+    return ArmStyle(
+        COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)], DASHES[index // len(COLOURS) % len(DASHES)]
+    )
+
+
+def styled(draw: Callable[P, R]) -> Callable[P, R]:
+    """Draw under jaxinv's settings whatever the user's are, and leave those as they were."""
+
+    @functools.wraps(draw)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        with matplotlib.rc_context(STYLE):
+            return draw(*args, **kwargs)
+
+    return wrapper
+
+
+def new_figure(width: float = 5.0, height: float = 3.2) -> Figure:
+    """An empty figure, in inches, on a canvas of its own: pyplot and its list of figures are never touched."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        FigureCanvasAgg(figure)
+        return figure
+
+
+def axes_or_new(ax: Axes | None, width: float = 5.0, height: float = 3.2) -> Axes:
+    """The axes given, or those of a new figure."""
+    return new_figure(width, height).add_subplot() if ax is None else ax
+
+
+def figure_of(ax: Axes) -> Figure:
+    """The whole figure that the axes stand in."""
+    figure = ax.get_figure(root=True)
+    if figure is None:
+        raise InputError("ax: these axes belong to no figure any more")
+    return figure
+
+
+def label(text: object, longest: int = 36) -> str:
+    """A name as it can be drawn: one line, no control characters, letters the font lacks as □, cut where too long.
+
+    >>> label("pixel_mean"), label("a\\x00b"), label("x" * 50, longest=5)
+    ('pixel_mean', 'a□b', 'xxxx…')
+    """
+    glyphs = _glyphs()
+    shown = "".join(
+        c if (ord(c) in glyphs and unicodedata.category(c)[0] not in "CZ") or c == " " else "□" for c in str(text)
+    )
+    return shown if len(shown) <= longest else shown[: longest - 1] + "…"
+
+
+@functools.cache
+def _glyphs() -> frozenset[int]:
+    return frozenset(font_manager.get_font(font_manager.findfont(FONT)).get_charmap())
+
+
+def to_bytes(figure: Figure, suffix: str = ".png", *, dpi: float | None = None) -> bytes:
+    """The picture as a PNG or SVG file's bytes, free of dates and versions: the same figure gives the same bytes."""
+    if suffix not in _TYPES:
+        raise InputError(f"suffix: {suffix!r} is not allowed; choose {' or '.join(_TYPES)}")
+    stream = io.BytesIO()
+    with matplotlib.rc_context(STYLE):
+        if figure.canvas is None or not isinstance(figure.canvas, FigureCanvasAgg):
+            FigureCanvasAgg(figure)
+        figure.savefig(stream, format=suffix[1:], metadata=_TYPES[suffix], dpi=dpi or STYLE["savefig.dpi"])
+    return stream.getvalue()
+
+
+def save(figure: Figure | Axes, path: str | os.PathLike[str], *, dpi: float | None = None) -> Path:
+    """Write a figure to `.png` or `.svg`, whole or not at all, the same bytes for the same figure.
+
+    Args:
+        figure: a figure, or any axes of it.
+        path: where to; an existing file is replaced at once when the new one is complete.
+        dpi: dots per inch of a PNG.
+
+    Raises:
+        InputError: another suffix.
+        DataError: the file cannot be written.
+    """
+    target = Path(path)
+    if target.suffix.lower() not in _TYPES:
+        raise InputError(f"path: {str(target)!r} does not end in {' or '.join(_TYPES)}")
+    content = to_bytes(figure_of(figure) if isinstance(figure, Axes) else figure, target.suffix.lower(), dpi=dpi)
+    try:
+        handle, draft = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(content)
+            os.chmod(draft, 0o644)
+            os.replace(draft, target)
+        except BaseException:
+            os.unlink(draft)
+            raise
+    except OSError as error:
+        raise DataError(f"{target}: cannot be written ({error.strerror or error})") from None
+    return target
