@@ -2,6 +2,19 @@
 
 from jaxinv.data.bundled import bundled_mnist
 from jaxinv.data.dataset import Dataset
+from jaxinv.data.describe import DatasetRow, describe_datasets
+from jaxinv.data.lighting import relight
 from jaxinv.data.loading import load_dataset
+from jaxinv.data.npz import read_npz
+from jaxinv.data.tfds import load_tfds
 
-__all__ = ["Dataset", "bundled_mnist", "load_dataset"]
+__all__ = [
+    "Dataset",
+    "DatasetRow",
+    "bundled_mnist",
+    "describe_datasets",
+    "load_dataset",
+    "load_tfds",
+    "read_npz",
+    "relight",
+]

@@ -7,6 +7,7 @@ from jaxinv.catalogue import DATASETS
 from jaxinv.data.bundled import tutorial_mnist
 from jaxinv.data.dataset import Dataset
 from jaxinv.data.npz import read_npz
+from jaxinv.data.tfds import load_tfds
 from jaxinv.errors import InputError, unknown
 
 
@@ -35,8 +36,6 @@ def load_dataset(
     if dataset == "mnist":
         return tutorial_mnist()
     if isinstance(dataset, str) and dataset.startswith("tfds:"):
-        from jaxinv.data.tfds import load_tfds  # not before it is asked for
-
         return load_tfds(dataset.removeprefix("tfds:"), data_dir=data_dir)
     path = os.fspath(dataset)
     if not isinstance(path, str) or "\0" in path:

@@ -3,8 +3,10 @@
 import io
 import math
 import os
+import uuid
 import zipfile
 import zlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -38,8 +40,8 @@ def read_npz(path: str | os.PathLike[str], *, limit: int | None = None) -> Datas
         raise InputError(f"{path}: {error}") from error
 
 
-def read_arrays(path: Path, *, limit: int | None = None) -> list[np.ndarray]:
-    """The four arrays of an `.npz` file, in the order of `ARRAYS`, read-only; see `read_npz`."""
+def read_arrays(path: Path, keys: Sequence[str] = ARRAYS, *, limit: int | None = None) -> list[np.ndarray]:
+    """The arrays of those names in an `.npz` file, read-only; see `read_npz`."""
     if not path.exists():
         raise InputError(f"dataset: there is no file {str(path)!r}")
     if not path.is_file():
@@ -47,9 +49,9 @@ def read_arrays(path: Path, *, limit: int | None = None) -> list[np.ndarray]:
     limit = min(MOST_BYTES, available_bytes()) if limit is None else limit
     try:
         with zipfile.ZipFile(path) as archive:
-            _check_sizes(path, archive, limit)
+            _check_sizes(path, archive, keys, limit)
             arrays = []
-            for key in ARRAYS:
+            for key in keys:
                 with archive.open(f"{key}.npy") as member:
                     arrays.append(np.lib.format.read_array(member, allow_pickle=False))
                     if member.read(1):  # to the end, where the archive's own checksum is compared
@@ -64,14 +66,31 @@ def read_arrays(path: Path, *, limit: int | None = None) -> list[np.ndarray]:
         raise DataError(f"{path}: cannot be read ({_one_line(error)})") from error
 
 
-def _check_sizes(path: Path, archive: zipfile.ZipFile, limit: int) -> None:
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write an uncompressed `.npz` file that is either there whole or not at all.
+
+    Raises:
+        OSError: it cannot be written; nothing is left behind.
+    """
+    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        with unfinished.open("xb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _check_sizes(path: Path, archive: zipfile.ZipFile, keys: Sequence[str], limit: int) -> None:
     members = set(archive.namelist())
-    missing = [key for key in ARRAYS if f"{key}.npy" not in members]
+    missing = [key for key in keys if f"{key}.npy" not in members]
     if missing:
         found = ", ".join(sorted(name.removesuffix(".npy") for name in members)[:12]) or "nothing"
-        raise InputError(f"{path}: no array {', '.join(missing)}; needed: {', '.join(ARRAYS)}; found: {found}")
+        raise InputError(f"{path}: no array {', '.join(missing)}; needed: {', '.join(keys)}; found: {found}")
     total = 0
-    for key in ARRAYS:
+    for key in keys:
         info = archive.getinfo(f"{key}.npy")
         if info.flag_bits & 0x1:
             raise InputError(f"{path}: {key} is encrypted; allowed: plain .npz files")
