@@ -75,7 +75,7 @@ def read_packed(path: Path, sha256: str) -> list[np.ndarray]:
     return arrays
 
 
-def pack(folder: Path) -> bytes:
+def pack(folder: Path, level: int = 22) -> bytes:
     """The content of the bundled file, made from a folder with the four original files as published (`.gz`)."""
     from numcodecs.zstd import compress
 
@@ -87,4 +87,4 @@ def pack(folder: Path) -> bytes:
         if tuple(np.frombuffer(original, ">i4", len(header))) != header:
             raise DataError(f"{folder / name}.gz: does not begin with the IDX header {header}")
         content += original
-    return compress(bytes(content), 22)
+    return compress(bytes(content), level)

@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxinv.errors import InputError
 
+_FLOATS = "whole numbers from 0 to 255, or multiples of 1/255 from 0 to 1"
 _MOST_CLASSES_GUESSED = 100_000  # a larger label is more likely an identifier than a class
 
 
@@ -142,17 +143,14 @@ def _from_integers(field: str, array: np.ndarray) -> np.ndarray:
 def _from_whole_floats(field: str, array: np.ndarray) -> np.ndarray:
     low, high = float(array.min()), float(array.max())
     if low < 0 or high > 255 or not np.array_equal(array, np.rint(array)):
-        raise InputError(
-            f"{field}: floats from {low:g} to {high:g}; allowed: whole numbers from 0 to 255, or multiples of 1/255 "
-            "from 0 to 1"
-        )
+        raise InputError(f"{field}: floats from {low:g} to {high:g}; allowed: {_FLOATS}")
     return array.astype(np.uint8)
 
 
 def _from_unit_floats(field: str, array: np.ndarray) -> np.ndarray:
     low = float(array.min())
     if low < 0:
-        raise InputError(f"{field}: floats from {low:g} to {float(array.max()):g}; allowed: 0 to 1, or 0 to 255")
+        raise InputError(f"{field}: floats from {low:g} to {float(array.max()):g}; allowed: {_FLOATS}")
     levels = np.rint(array * array.dtype.type(255)).astype(np.uint8)
     # k/255 comes out of a division, or of a product with 1/255: the two can differ in the last bit
     divided = (np.arange(256) / 255).astype(array.dtype)

@@ -92,8 +92,8 @@ def _check_sizes(path: Path, archive: zipfile.ZipFile, keys: Sequence[str], limi
     total = 0
     for key in keys:
         info = archive.getinfo(f"{key}.npy")
-        if info.flag_bits & 0x1:
-            raise InputError(f"{path}: {key} is encrypted; allowed: plain .npz files")
+        if info.flag_bits & 0x1 or info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise InputError(f"{path}: {key} is encrypted or packed in a way that NumPy does not use")
         with archive.open(info) as member:
             start = io.BytesIO(member.read(_LONGEST_HEADER))
         shape, dtype = _header(path, key, start)

@@ -46,9 +46,10 @@ def prepare(request: Request, root: Path, manual_dir: str | os.PathLike[str] | N
         stock = _stock_builder(request, root)
         if request.name not in PREPARABLE:
             _check_usable(request, stock)
+            command = f"tfds build {str(request).removeprefix('tfds:')} --data_dir={shlex.quote(str(root))}"
             raise DataError(
                 f"'{request}' is not prepared in {root}; run once, where TensorFlow is installed: "
-                f"tfds build {str(request).removeprefix('tfds:')} --data_dir={shlex.quote(str(root))} --file_format=array_record"
+                f"{command} --file_format=array_record"
             )
         if request.config or request.version not in (None, str(stock.VERSION)):
             raise InputError(f"dataset: '{request}' is not known; allowed: tfds:{request.name}:{stock.VERSION}")

@@ -1,0 +1,240 @@
+"""`.npz` files: what is read, and that hostile or damaged files are refused before they cost anything."""
+
+import io
+import os
+import pickle
+import struct
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jaxinv.data import load_dataset, read_npz
+from jaxinv.data.npz import available_bytes, read_arrays, write_arrays
+from jaxinv.errors import DataError, InputError
+
+CIFAR = Path(__file__).parents[2] / "shared" / "data" / "cifar10-subset.npz"
+RNG = np.random.default_rng(30)
+ARRAYS = {
+    "x_train": RNG.integers(0, 256, (7, 3, 4, 2), dtype=np.uint8),
+    "y_train": np.array([0, 1, 2, 0, 1, 2, 0]),
+    "x_test": RNG.integers(0, 256, (2, 3, 4, 2), dtype=np.uint8),
+    "y_test": np.array([2, 1], np.uint8),
+}
+
+
+def npy(array: np.ndarray, **header) -> bytes:
+    """An .npy file, its header changed at will."""
+    stream = io.BytesIO()
+    fields = {"descr": np.lib.format.dtype_to_descr(array.dtype), "fortran_order": False, "shape": array.shape}
+    np.lib.format.write_array_header_1_0(stream, fields | header)
+    return stream.getvalue() + array.tobytes()
+
+
+def write(path: Path, method: int = zipfile.ZIP_STORED, **members: bytes) -> Path:
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for name, content in ({key: npy(array) for key, array in ARRAYS.items()} | members).items():
+            archive.writestr(f"{name}.npy", content)
+    return path
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_reads_what_numpy_wrote(tmp_path, save):
+    path = tmp_path / "mine.npz"
+    save(path, **ARRAYS, notes=np.array(["left", "alone"]))
+    data = load_dataset(str(path))
+    for key, array in ARRAYS.items():
+        np.testing.assert_array_equal(getattr(data, key), array)
+    assert (data.name, data.classes) == ("mine.npz", 3)
+
+
+def test_fortran_order_and_npy_version_2(tmp_path):
+    stream = io.BytesIO()
+    np.lib.format.write_array(stream, np.asfortranarray(ARRAYS["x_train"]), version=(2, 0))
+    data = read_npz(write(tmp_path / "f.npz", x_train=stream.getvalue()))
+    np.testing.assert_array_equal(data.x_train, ARRAYS["x_train"])
+
+
+def test_paths_of_every_kind(tmp_path, monkeypatch):
+    write(tmp_path / "a.npz")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert (
+        load_dataset("a.npz").fingerprint
+        == load_dataset("~/a.npz").fingerprint
+        == load_dataset(tmp_path / "a.npz").fingerprint
+    )
+
+
+class Bomb:
+    """Its unpickling would leave a file behind."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.target),)
+
+
+def test_pickles_are_never_loaded(tmp_path):
+    target = tmp_path / "unpickled"
+    objects = np.empty(7, object)
+    objects[:] = [Bomb(target)] * 7
+    content = npy(np.zeros(0), descr="|O", shape=(7,)) + pickle.dumps(objects)
+    with pytest.raises(InputError, match="y_train holds pickled objects, which are never loaded"):
+        read_npz(write(tmp_path / "evil.npz", y_train=content))
+    np.savez(tmp_path / "evil2.npz", **(ARRAYS | {"y_train": objects}))  # pyright: ignore
+    with pytest.raises(InputError, match="y_train holds pickled objects"):
+        read_npz(tmp_path / "evil2.npz")
+    assert not target.exists()
+
+
+def test_a_zip_bomb_is_refused_before_it_is_unpacked(tmp_path):
+    size = 2**28
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        stream, {"descr": "|u1", "fortran_order": False, "shape": (size // 784, 28, 28)}
+    )
+    path = tmp_path / "bomb.npz"
+    write(path, zipfile.ZIP_DEFLATED, x_train=stream.getvalue() + bytes(size // 784 * 784))
+    assert path.stat().st_size < size / 500
+    with pytest.raises(InputError, match=r"its arrays would take 268,\d{3},\d{3} bytes; allowed: at most 1,000,000"):
+        read_npz(path, limit=1_000_000)
+
+
+def test_the_limit_is_the_memory_that_is_available(tmp_path, monkeypatch):
+    monkeypatch.setattr("jaxinv.data.npz.available_bytes", lambda: 100)
+    with pytest.raises(InputError, match="allowed: at most 100"):
+        read_npz(write(tmp_path / "a.npz"))
+
+
+def test_available_memory_is_that_of_the_machine():
+    physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert 2**20 < available_bytes() <= physical
+
+
+@pytest.mark.parametrize(
+    ("x_train", "message"),
+    [
+        (
+            npy(ARRAYS["x_train"], shape=(10**9, 28, 28, 1)),
+            "x_train says it is 784,000,000,000 bytes, but 168 are there",
+        ),
+        (npy(ARRAYS["x_train"], shape=(7, 3, 4)), "x_train says it is 84 bytes, but 168 are there"),
+        (npy(ARRAYS["x_train"], descr="<f8"), "x_train says it is 1,344 bytes, but 168 are there"),
+        (npy(ARRAYS["x_train"], shape=(-7, -3, 4, 2)), "x_train has the impossible shape"),
+        (npy(ARRAYS["x_train"], shape=(7.0, 3, 4, 2)), "not a readable .npz file"),
+        (npy(ARRAYS["x_train"])[:-1], "x_train says it is 168 bytes, but 167 are there"),
+        (b"", "not a readable .npz file"),
+        (b"\x93NUMPY\x02\x00" + struct.pack("<I", 2**31) + b" " * 20_000, "not a readable .npz file"),
+        (pickle.dumps(ARRAYS["x_train"]), "not a readable .npz file"),
+    ],
+)
+def test_headers_that_lie_or_make_no_sense(tmp_path, x_train, message):
+    with pytest.raises(DataError, match=message) as caught:
+        read_npz(write(tmp_path / "bad.npz", x_train=x_train))
+    assert str(caught.value).startswith(str(tmp_path / "bad.npz"))
+    assert "\n" not in str(caught.value)
+
+
+def test_npy_versions_for_names_of_fields_are_refused(tmp_path):
+    with pytest.raises(InputError, match=r"x_train is in .npy format \(3, 0\); allowed: 1.0 or 2.0"):
+        read_npz(write(tmp_path / "bad.npz", x_train=b"\x93NUMPY\x03\x00" + bytes(100)))
+
+
+def test_missing_arrays_are_named(tmp_path):
+    np.savez(tmp_path / "a.npz", x_train=ARRAYS["x_train"], images=ARRAYS["x_test"])
+    with pytest.raises(InputError, match=r"no array y_train, x_test, y_test; needed: .*; found: images, x_train$"):
+        read_npz(tmp_path / "a.npz")
+
+
+def test_arrays_that_make_no_dataset_are_refused_with_the_files_name(tmp_path):
+    np.savez(tmp_path / "a.npz", **(ARRAYS | {"y_test": np.array([0.5, 1])}))  # pyright: ignore
+    with pytest.raises(InputError, match=r"a\.npz: y_test: dtype float64 is not a label"):
+        read_npz(tmp_path / "a.npz")
+
+
+def test_files_that_are_no_files(tmp_path):
+    with pytest.raises(InputError, match=r"^dataset: there is no file '.*none\.npz'$"):
+        load_dataset(str(tmp_path / "none.npz"))
+    (tmp_path / "folder.npz").mkdir()
+    with pytest.raises(InputError, match=r"folder\.npz' is not a file$"):
+        load_dataset(str(tmp_path / "folder.npz"))
+    os.mkfifo(tmp_path / "pipe.npz")
+    with pytest.raises(InputError, match=r"pipe\.npz' is not a file$"):
+        load_dataset(str(tmp_path / "pipe.npz"))
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"x" * 1000, npy(ARRAYS["x_train"])])
+def test_files_that_are_no_zip(tmp_path, content):
+    (tmp_path / "a.npz").write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.npz: not a readable \.npz file \(File is not a zip file\)"):
+        read_npz(tmp_path / "a.npz")
+
+
+def fingerprint_or_refusal(path: Path) -> str:
+    try:
+        return read_npz(path).fingerprint
+    except (DataError, InputError) as error:
+        return str(error)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_a_flipped_bit_anywhere_never_gives_other_images(tmp_path, method):
+    path = write(tmp_path / "a.npz", method)
+    whole, expected = path.read_bytes(), read_npz(path).fingerprint
+    for position in range(0, len(whole), 3):
+        damaged = bytearray(whole)
+        damaged[position] ^= 1 << position % 8
+        path.write_bytes(damaged)
+        outcome = fingerprint_or_refusal(path)
+        # the same images where the byte says nothing about them (a date), else one line
+        assert outcome == expected or ("\n" not in outcome and str(path) in outcome)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_packings_that_numpy_does_not_use_are_refused(tmp_path, method):
+    with pytest.raises(InputError, match="x_train is encrypted or packed in a way that NumPy does not use"):
+        read_npz(write(tmp_path / "a.npz", method))
+
+
+def test_an_encrypted_archive_is_refused(tmp_path):
+    path = write(tmp_path / "a.npz")
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\x01\x02") + 8] |= 1  # the flag of the first entry of the central directory
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="x_train is encrypted"):
+        read_npz(path)
+
+
+class TestWriting:
+    def test_round_trip(self, tmp_path):
+        path = tmp_path / "out.npz"
+        write_arrays(path, ARRAYS)
+        for key, array in zip(ARRAYS, read_arrays(path), strict=True):
+            np.testing.assert_array_equal(array, ARRAYS[key])
+        assert [file.name for file in tmp_path.iterdir()] == ["out.npz"]
+        assert all(info.compress_type == zipfile.ZIP_STORED for info in zipfile.ZipFile(path).infolist())
+
+    def test_a_failure_half_way_leaves_the_old_file_and_nothing_else(self, tmp_path, monkeypatch):
+        path = tmp_path / "out.npz"
+        path.write_bytes(b"old")
+
+        def fails(file, **arrays):
+            file.write(b"half")
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(np, "savez", fails)
+        with pytest.raises(OSError, match="No space left"):
+            write_arrays(path, ARRAYS)
+        assert path.read_bytes() == b"old"
+        assert [file.name for file in tmp_path.iterdir()] == ["out.npz"]
+
+
+@pytest.mark.skipif(not CIFAR.is_file(), reason="the subset of CIFAR-10 is not beside the checkout")
+def test_real_colour_images():
+    data = load_dataset(CIFAR)
+    assert repr(data) == "Dataset('cifar10-subset.npz': 5,085 + 1,017 images of 32×32×3, 10 classes)"
+    with np.load(CIFAR) as file:
+        np.testing.assert_array_equal(data.x_test, file["x_test"])
