@@ -1,0 +1,176 @@
+"""Whether a folder may take a run's results: what it holds, and whether that is the same study."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jaxinv.errors import DataError, InputError
+from jaxinv.store import zarr_files
+from jaxinv.store.contents import Layout
+from jaxinv.store.files import SCRATCH, open_folder
+from jaxinv.study import Study
+
+STUDY = "study.json"
+LOCK = ".lock"
+OWN = {SCRATCH, LOCK}
+
+
+class Stored(NamedTuple):
+    """What a folder with results says about itself; `root` is None where its metadata are damaged (`problem`)."""
+
+    study: dict[str, Any]
+    root: dict[str, Any] | None
+    problem: str | None
+
+    @property
+    def trials(self) -> int:
+        """How many trials the folder is laid out for."""
+        if self.root is None:
+            return self.study["trials"]
+        return self.root["consolidated_metadata"]["metadata"]["done"]["shape"][0]
+
+    def layout(self) -> tuple[Layout, int]:
+        """The stored axes and block length. Only where the root is sound."""
+        assert self.root is not None
+        own = self.root["consolidated_metadata"]["metadata"][zarr_files.BLOCKS]["attributes"]
+        layout = Layout(
+            arms=tuple(own["arms"]),
+            learning_rates=tuple(own["learning_rates"]),
+            steps=tuple(own["steps"]),
+            layers=tuple(own["layers"]),
+            image_shape=tuple(own["image_shape"]),
+            pixel_weights=own["pixel_weights"],
+            trials=self.trials,
+        )
+        return layout, own["block"]
+
+
+def study_hash(fields: dict[str, Any]) -> str:
+    """The hash that `Study.hash` has, from a study's fields: objects of the user's own are only names in a file."""
+    fields = {name: value for name, value in fields.items() if name != "trials"}
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+
+
+def inspect(files: Any) -> Stored | None:
+    """What a folder holds: None where it is new or empty.
+
+    Raises:
+      InputError: it holds something else.
+      DataError: it holds results that do not say, any more, what they are of.
+    """
+    names = files.names()
+    if names is None or not set(names) - OWN:
+        return None
+    own = [name for name in (STUDY, zarr_files.ROOT) if name in names]
+    if not own:
+        shown = ", ".join(name for name in names if name not in OWN)
+        shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
+        raise InputError(f"out: {str(files)!r} holds something else ({shown}); give a new or an empty folder")
+    root, problem = _root(files)
+    if root is not None and "study_hash" not in root["attributes"]:
+        raise InputError(
+            f"out: {str(files)!r} holds a {zarr_files.ROOT} of something else; give a new or an empty folder"
+        )
+    fields = _study(files)
+    if fields is None and root is not None:
+        fields = json.loads(root["attributes"]["study"])
+    if fields is None:
+        raise InputError(
+            f"out: {str(files)!r} holds a {zarr_files.ROOT} of something else; give a new or an empty folder"
+        )
+    if root is not None and study_hash(fields) != root["attributes"]["study_hash"]:
+        raise DataError(
+            f"{files.path(STUDY)}: was altered, it is not the study of the results beside it; put it back, or remove it"
+            " and run the same command again, which writes it anew"
+        )
+    return Stored(fields, root, problem)
+
+
+def _study(files: Any) -> dict[str, Any] | None:
+    data = files.read(STUDY)
+    if data is None:
+        return None
+    try:
+        fields = json.loads(data)
+    except ValueError:
+        fields = None
+    if not isinstance(fields, dict) or not isinstance(fields.get("trials"), int):
+        raise DataError(
+            f"{files.path(STUDY)}: is damaged (it does not hold a study as JSON); put it back, or remove it and run the"
+            " same command again, which writes it anew"
+        )
+    return fields
+
+
+def _root(files: Any) -> tuple[dict[str, Any] | None, str | None]:
+    key = zarr_files.document("")
+    data = files.read(key)
+    if data is None:
+        return None, f"{files.path(key)} is missing"
+    try:
+        root = json.loads(data)
+        attributes = root["attributes"]
+        if "checksum" not in attributes and "study_hash" not in attributes:
+            return root, None  # somebody else's
+        if attributes["checksum"] == zarr_files.checksum(root):
+            return root, None
+    except (ValueError, KeyError, TypeError):
+        pass
+    return None, f"{files.path(key)} is truncated or altered"
+
+
+def check_study(files: Any, stored: Stored, study: Study, fingerprint: str | None = None) -> None:
+    """InputError where a folder holds another study, results from other data, or more trials than are asked for."""
+    if study_hash(stored.study) != study.hash:
+        asked = study.to_dict()
+        names = [name for name in {**asked, **stored.study} if name != "trials"]
+        different = [
+            f"{name}: {_show(stored.study, name)} there, {_show(asked, name)} here"
+            for name in names
+            if stored.study.get(name) != asked.get(name)
+        ]
+        raise InputError(f"out: {str(files)!r} holds another study ({'; '.join(different)}); give another folder")
+    if stored.root is not None and fingerprint is not None:
+        there = stored.root["attributes"]["data_fingerprint"]
+        if there != fingerprint:
+            raise InputError(
+                f"out: {str(files)!r} holds results from other data (fingerprint {there[:12]} there, {fingerprint[:12]}"
+                " here); give another folder"
+            )
+    if stored.trials > study.trials:
+        raise InputError(
+            f"trials: {study.trials} is fewer than the {stored.trials} of {str(files)!r}; give {stored.trials} or more,"
+            " or another folder"
+        )
+
+
+def _show(fields: dict[str, Any], name: str) -> str:
+    return json.dumps(fields[name]) if name in fields else "nothing"
+
+
+def check_folder(folder: str | os.PathLike[str], study: Study, *, fingerprint: str | None = None) -> None:
+    """Refuse an output folder before anything is computed; touches nothing.
+
+    Raises:
+      InputError: it is no folder, is not writable, or holds something else, another study or more trials.
+      DataError: it holds results whose study cannot be read any more.
+    """
+    files = open_folder(folder)
+    root = getattr(files, "root", None)
+    if isinstance(root, Path):
+        _check_path(root)
+    stored = inspect(files)
+    if stored is not None:
+        check_study(files, stored, study, fingerprint)
+
+
+def _check_path(root: Path) -> None:
+    if root.exists() and not root.is_dir():
+        raise InputError(f"out: {str(root)!r} is not a folder; give a new or an empty one")
+    near = root
+    while not near.exists():
+        near = near.parent
+    if not near.is_dir() or not os.access(near, os.W_OK | os.X_OK):
+        raise InputError(f"out: {str(root)!r} cannot be written to; give another folder")
