@@ -2,12 +2,15 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from jaxinv.data import Dataset, load_dataset
 from jaxinv.errors import InputError
+
+ROOT = Path(__file__).parents[1]
 
 
 def test_a_dataset_is_returned_as_it_is():
@@ -25,6 +28,7 @@ def test_a_dataset_is_returned_as_it_is():
         ("mnist ", "did you mean 'mnist'"),
         ("x" * 5000, "is not known"),
         ("two\nlines", r"^dataset: 'two\\nlines' is not known"),
+        ("~nobody_of_this_name/a.npz", "^dataset: there is no file '~nobody_of_this_name/a.npz'$"),
         ("a\0.npz", r"^dataset: 'a\\x00.npz' is not a path$"),
         (b"mnist", "^dataset: bytes is not a dataset"),
         (3, "^dataset: int is not a dataset; allowed: mnist, tfds:<name>, <file>.npz, a Dataset$"),
@@ -49,7 +53,7 @@ def test_files_of_other_kinds_are_told_from_unknown_names(tmp_path):
 def test_importing_is_light():
     """Neither JAX nor TensorFlow, nor what only some datasets need, and nothing on standard output."""
     code = "import sys, jaxinv.data; print(*{name.partition('.')[0] for name in sys.modules})"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     loaded = set(done.stdout.split())
     assert "numpy" in loaded
     assert not loaded & {"jax", "tensorflow", "tensorflow_datasets", "array_record", "numcodecs", "PIL", "requests"}

@@ -1,7 +1,6 @@
 """`load_dataset`: from a name to a `Dataset`."""
 
 import os
-from pathlib import Path
 
 from jaxinv.catalogue import DATASETS
 from jaxinv.data.bundled import tutorial_mnist
@@ -42,6 +41,6 @@ def load_dataset(
         raise InputError(f"dataset: {path!r} is not a path")
     if path.lower().endswith(".npz"):
         return read_npz(path)
-    if not isinstance(dataset, str) or os.path.exists(Path(path).expanduser()):
+    if not isinstance(dataset, str) or os.path.isfile(os.path.expanduser(path)):
         raise InputError(f"dataset: {path!r} is not an .npz file; allowed: {', '.join(DATASETS)}")
     raise unknown("dataset", dataset, DATASETS)

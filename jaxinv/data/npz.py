@@ -32,7 +32,7 @@ def read_npz(path: str | os.PathLike[str], *, limit: int | None = None) -> Datas
             `Dataset`.
         DataError: the file cannot be read or is damaged.
     """
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))
     x_train, y_train, x_test, y_test = read_arrays(path, limit=limit)
     try:
         return Dataset(name=path.name, x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test)

@@ -89,7 +89,7 @@ def data_root(data_dir: str | os.PathLike[str] | None) -> Path:
     text = os.fspath(given)
     if not isinstance(text, str) or not text or "\0" in text or "://" in text:
         raise InputError(f"data_dir: {text!r} is not a local folder")
-    root = Path(text).expanduser()
+    root = Path(os.path.expanduser(text))
     if root.exists() and not root.is_dir():
         raise InputError(f"data_dir: {text!r} is not a folder")
     return root

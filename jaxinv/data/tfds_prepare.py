@@ -164,7 +164,7 @@ def _tensorflow_free(stock: Any) -> Any:
 def _originals(request: Request, stock: Any, root: Path, manual_dir: str | os.PathLike[str] | None) -> Path:
     """The folder that holds the dataset's original files, each checked; missing ones are downloaded."""
     files = downloads(request.name)
-    folder = Path(manual_dir).expanduser() if manual_dir is not None else root / "downloads" / request.name
+    folder = Path(os.path.expanduser(manual_dir)) if manual_dir is not None else root / "downloads" / request.name
     try:
         for file, (url, _, sha256) in files.items():
             path = folder / file
