@@ -13,7 +13,9 @@ import jax
 import jax.numpy as jnp
 
 ROUNDS = 8
-ROUNDS_FEW = 24  # of fewer than 1,000 elements: the smaller the halves, the more rounds until all orders are equally likely
+ROUNDS_FEW = (
+    24  # of fewer than 1,000 elements: the smaller the halves, the more rounds until all orders are equally likely
+)
 
 
 def epoch_index(key: jax.Array, position: jax.Array, n: int) -> jax.Array:

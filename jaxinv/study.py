@@ -74,7 +74,9 @@ class Study:
         if self.eval_every is not None:
             _whole(self, "eval_every", 1, self.steps)
             if self.steps % self.eval_every:
-                raise InputError(f"eval_every: {self.eval_every} does not divide steps={self.steps}; give a divisor of it")
+                raise InputError(
+                    f"eval_every: {self.eval_every} does not divide steps={self.steps}; give a divisor of it"
+                )
         if self.steps * self.batch_size > MAX_EXAMPLES:
             raise InputError(
                 f"steps: {self.steps} steps of batch_size={self.batch_size} draw more than {MAX_EXAMPLES} examples a trial;"
@@ -83,7 +85,9 @@ class Study:
         _set(self, "learning_rate", _learning_rate(self.learning_rate))
         _set(self, "illumination", _number("illumination", self.illumination))
         if not 0.0 <= self.illumination < 1.0:
-            raise InputError(f"illumination: {self.illumination} is not allowed; give a number from 0 up to, but not, 1")
+            raise InputError(
+                f"illumination: {self.illumination} is not allowed; give a number from 0 up to, but not, 1"
+            )
         if self.precision not in ("exact", "fast"):
             raise unknown("precision", self.precision, ("exact", "fast"))
 

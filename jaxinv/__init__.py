@@ -1,0 +1,65 @@
+"""jaxinv: does the way inputs are presented change what a network learns?
+
+Trains hundreds to millions of small networks side by side under several input preprocessings, paired trial by trial.
+
+    import jaxinv as ji
+
+    results = ji.run(ji.Study(arms=("normal", "inverted"), trials=100))
+    print(ji.compare(results, "normal", "inverted"))
+
+Names are imported when they are first used, so that `import jaxinv` loads neither JAX nor SciPy.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jaxinv.data import Dataset as Dataset
+    from jaxinv.data import load_dataset as load_dataset
+    from jaxinv.data import relight as relight
+    from jaxinv.errors import DataError as DataError
+    from jaxinv.errors import InputError as InputError
+    from jaxinv.models import Model as Model
+    from jaxinv.models import from_linen as from_linen
+    from jaxinv.models import from_nnx as from_nnx
+    from jaxinv.preprocess import Preprocess as Preprocess
+    from jaxinv.runner import run as run
+    from jaxinv.stats import Comparison as Comparison
+    from jaxinv.stats import compare as compare
+    from jaxinv.stats import compare_all as compare_all
+    from jaxinv.store import load as load
+    from jaxinv.study import Study as Study
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Comparison": "stats",
+    "DataError": "errors",
+    "Dataset": "data",
+    "InputError": "errors",
+    "Model": "models",
+    "Preprocess": "preprocess",
+    "Study": "study",
+    "compare": "stats",
+    "compare_all": "stats",
+    "from_linen": "models",
+    "from_nnx": "models",
+    "load": "store",
+    "load_dataset": "data",
+    "relight": "data",
+    "run": "runner",
+}
+
+__all__ = [*_HOME]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'jaxinv' has no attribute {name!r}")
+    value = getattr(import_module(f"jaxinv.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])

@@ -1,0 +1,146 @@
+"""From a study's names to what there is to run: data, fitted arms, and the groups of arms that share a pass over the data."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxinv import deltas, keys
+from jaxinv.data import Dataset, load_dataset
+from jaxinv.errors import InputError
+from jaxinv.models import Model, get_model
+from jaxinv.optimizers import get_optimizer
+from jaxinv.preprocess import Preprocess, get_arm, transform
+from jaxinv.study import Study
+from jaxinv.trial import Arm, Data, Trial
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Arms that read the same stored images: all affine ones together, every other arm by itself.
+
+    Attributes:
+      positions: where the group's arms stand among the study's.
+      arm: their scale and offset, NumPy float32 [arms of the group, H, W, K].
+      images: (train, test), both [N, H, W, K]: as stored, or with the group's only arm applied.
+      fold: whether the arms can be folded into the model's first layer.
+    """
+
+    positions: tuple[int, ...]
+    arm: Arm
+    images: tuple[np.ndarray, np.ndarray]
+    fold: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """A study with its names looked up. Making one reads the data and fits the arms; nothing is compiled or written."""
+
+    study: Study
+    dataset: Dataset
+    arms: tuple[Preprocess, ...]
+    model: Model
+    optimizer: Any
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        return self.dataset.image_shape
+
+    @cached_property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the layers whose change is recorded."""
+        return deltas.layer_names(self.parameters)
+
+    @cached_property
+    def parameters(self) -> Any:
+        """Shapes of the model's parameters."""
+        start = lambda key: self.model.init(key, self.image_shape, self.dataset.classes)  # noqa: E731
+        return jax.eval_shape(start, keys.root_key(0))[0]
+
+    @cached_property
+    def groups(self) -> tuple[Group, ...]:
+        """The arms, fitted to the training images, in the groups that run together."""
+        data = self.dataset
+        shape = data.image_shape
+        folded: list[tuple[int, Arm]] = []
+        unfolded: list[tuple[int, Arm]] = []
+        single: list[Group] = []
+        for position, arm in enumerate(self.arms):
+            params = arm.fit(data.x_train)
+            if arm.affine is None:
+                images = transform(arm, params, data.x_train), transform(arm, params, data.x_test)
+                identity = Arm(np.ones((1, *shape), np.float32), np.zeros((1, *shape), np.float32))  # pyright: ignore[reportArgumentType]
+                single.append(Group((position,), identity, images, False))
+            else:
+                scale, offset = (np.asarray(a, np.float32) for a in arm.affine(params, shape))
+                fits = self.model.fold is not None and (
+                    self.model.fold_refusal is None or self.model.fold_refusal(scale, offset) is None
+                )
+                (folded if fits else unfolded).append((position, Arm(scale, offset)))  # pyright: ignore[reportArgumentType]
+        together = [
+            Group(
+                tuple(position for position, _ in members),
+                jax.tree.map(lambda *a: np.stack(a), *(arm for _, arm in members)),
+                (data.x_train, data.x_test),
+                fold,
+            )
+            for members, fold in ((folded, True), (unfolded, False))
+            if members
+        ]
+        return (*together, *single)
+
+    def trial(self, group: Group, *, keep_correct: bool = False) -> Trial:
+        """The design of one trial under the arms of a group."""
+        study = self.study
+        return Trial(
+            model=self.model,
+            optimizer=self.optimizer,
+            image_shape=self.image_shape,
+            classes=self.dataset.classes,
+            batch_size=study.batch_size,
+            steps=study.steps,
+            eval_every=study.eval_every or study.steps,
+            fold=group.fold,
+            keep_correct=keep_correct,
+        )
+
+    def data(self, group: Group, tile: int) -> Data:
+        """The arrays that every trial of a group reads, test images in tiles of at most `tile`."""
+        train, test = group.images
+        return Data(
+            train,  # pyright: ignore[reportArgumentType]
+            self.dataset.y_train,  # pyright: ignore[reportArgumentType]
+            *tiles(test, self.dataset.y_test, tile),
+        )
+
+
+def prepare(study: Study, *, data_dir: str | None = None) -> Job:
+    """Look up everything that a study names.
+
+    Raises:
+      InputError: a batch larger than the training set, or parts that do not fit together.
+      DataError: the data cannot be had.
+    """
+    dataset = load_dataset(study.dataset, data_dir=data_dir)  # pyright: ignore[reportArgumentType]
+    count = len(dataset.x_train)
+    if study.batch_size > count:
+        raise InputError(f"batch_size: {study.batch_size} is more than the {count} training images; give 1 to {count}")
+    if study.illumination:
+        from jaxinv.data import relight
+
+        dataset = relight(dataset, strength=study.illumination, seed=study.seed)
+    arms = tuple(get_arm(arm) for arm in study.arms)
+    return Job(study, dataset, arms, get_model(study.model), get_optimizer(study.optimizer))
+
+
+def tiles(images: np.ndarray, labels: np.ndarray, length: int) -> tuple[Any, Any]:
+    """[N, ...] to [tiles, tile, ...], evenly, the last tile filled up with black images labelled -1."""
+    count = -(-len(images) // length)
+    length = -(-len(images) // count)
+    fill = count * length - len(images)
+    images = np.concatenate([images, np.zeros((fill, *images.shape[1:]), images.dtype)]) if fill else images
+    labels = np.concatenate([labels, np.full(fill, -1, labels.dtype)]) if fill else labels
+    return images.reshape(count, length, *images.shape[1:]), labels.reshape(count, length)

@@ -1,0 +1,244 @@
+"""`run`: a study's trials, block by block, in memory or into a folder that can be resumed."""
+
+import json
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from importlib import metadata
+from typing import Any
+
+import jax
+import numpy as np
+import xarray as xr
+
+from jaxinv import keys, sizing
+from jaxinv.errors import DataError, InputError
+from jaxinv.job import Group, Job, prepare
+from jaxinv.program import Plan, Program, program
+from jaxinv.progress import Report, reporting
+from jaxinv.store import Block, Layout, Memory, Store, check_folder
+from jaxinv.study import Study
+from jaxinv.trial import Outcome
+
+
+def run(
+    study: Study,
+    *,
+    out: str | os.PathLike[str] | None = None,
+    chunk: int | None = None,
+    devices: int | None = None,
+    progress: Report | bool | None = None,
+    data_dir: str | None = None,
+    per_image: bool = False,
+) -> xr.Dataset:
+    """Run a study, or what is missing of it.
+
+    Args:
+      study: what to run.
+      out: a folder for the results. If it holds trials of this study already, those are kept and the rest is added.
+        None: in memory only.
+      chunk: how many trials to compute in one call over all devices; None: what caches or memory allow.
+      devices: use only so many of this process's devices; None: all.
+      progress: True, False, None (a bar where standard error is a terminal) or a function of (done, total).
+      data_dir: where tensorflow-datasets keeps its data.
+      per_image: also return `correct` (arm, learning_rate, trial, image), which test images were classified correctly
+        in the end; only in memory.
+
+    Returns:
+      An `xarray.Dataset` with dimensions arm, learning_rate, trial, step (the evaluated steps), row, col, channel, layer:
+      `accuracy` and `test_loss` (arm, learning_rate, trial, step); `diverged` (arm, learning_rate, trial);
+      `weight_delta` (arm, learning_rate, row, col, channel), the mean over trials that did not diverge of the largest
+      change over outputs, where the first layer reads pixels; `layer_delta` (arm, learning_rate, trial, layer).
+      Attributes hold the study's JSON and hash, the data's fingerprint, versions and device.
+
+    Raises:
+      InputError: the study, or the folder, makes no sense; nothing was touched.
+      DataError: the data, the disk or the memory failed; what was finished is safe.
+
+    >>> results = run(Study(trials=2, steps=3, batch_size=10))
+    >>> results.accuracy.dims, results.accuracy.shape
+    (('arm', 'learning_rate', 'trial', 'step'), (2, 1, 2, 1))
+    """
+    started = time.monotonic()
+    if chunk is not None and (not isinstance(chunk, int) or chunk < 1):
+        raise InputError(f"chunk: {chunk!r} is not allowed; give a whole number from 1")
+    if per_image and out is not None:
+        raise InputError("per_image: stored runs do not keep it; leave out= away")
+    if out is not None:
+        check_folder(out, study)
+    chosen = local_devices(devices)
+    job = prepare(study, data_dir=data_dir)
+    layout = Layout(
+        arms=study.arm_names,
+        learning_rates=study.learning_rates,
+        steps=study.eval_steps,
+        layers=job.layers,
+        image_shape=job.image_shape,
+        pixel_weights=job.model.pixel_weights is not None,
+        trials=study.trials,
+    )
+    worker = Worker(job, chosen, chunk, per_image)
+    attributes = provenance(job, chosen)
+    with ExitStack() as stack:
+        if out is None:
+            sink = Memory(layout, attrs=attributes, block=worker.block)
+        else:
+            fingerprint = job.dataset.fingerprint
+            sink = stack.enter_context(
+                Store.open(out, study, layout, fingerprint=fingerprint, attrs=attributes, block=worker.block)
+            )
+        report = stack.enter_context(reporting("training", progress))
+        finished = int(sink.done.sum())
+        report(finished, study.trials)
+        for first, count in sink.todo():
+            parts: list[Block] = []
+            for part in worker.blocks(range(first, first + count)):
+                parts.append(part)
+                finished += part.diverged.shape[2]
+                report(finished, study.trials)
+            sink.write(first, _join(parts))
+        sink.finish()
+        results = sink.read()
+    if per_image:
+        results["correct"] = (("arm", "learning_rate", "trial", "image"), np.concatenate(worker.correct, axis=2))
+    seconds = {"compile": worker.compile_seconds, "train": worker.train_seconds, "total": time.monotonic() - started}
+    results.attrs["seconds"] = json.dumps({name: round(value, 6) for name, value in seconds.items()})
+    results.attrs["plan"] = worker.why
+    return results
+
+
+def local_devices(count: int | None) -> tuple[jax.Device, ...]:
+    """The first `count` of this process's devices, or all of them."""
+    available = jax.local_devices()
+    if count is None:
+        return tuple(available)
+    if not isinstance(count, int) or not 1 <= count <= len(available):
+        hint = "; JAX_NUM_CPU_DEVICES makes more of a CPU" if available[0].platform == "cpu" else ""
+        raise InputError(f"devices: {count!r} is not allowed; give 1 to {len(available)}{hint}")
+    return tuple(available[:count])
+
+
+class Worker:
+    """Computes the outcomes of any trials of a job, a call at a time; compiles when the first are asked for."""
+
+    def __init__(self, job: Job, devices: tuple[jax.Device, ...], chunk: int | None, per_image: bool) -> None:
+        self.job, self.devices, self.per_image = job, devices, per_image
+        self.sizes = sizing.choose(job, devices, chunk)
+        self.block = sizing.block_length(job, devices, self.sizes.per_device * len(devices))
+        self.compile_seconds = self.train_seconds = 0.0
+        self.correct: list[np.ndarray] = []
+        self._ready: list[tuple[Group, Program, tuple[Any, ...]]] = []
+
+    @property
+    def why(self) -> str:
+        """In words: what a call holds, and what decided it."""
+        per_device, tile, _, why = self.sizes
+        return (
+            f"{per_device} trials a call on each of {len(self.devices)} {self.devices[0].platform} device(s), "
+            f"evaluated by {tile} images ({why})"
+        )
+
+    def blocks(self, trials: Sequence[int]) -> Iterator[Block]:
+        """The outcomes of some trials, in order, a call's worth at a time."""
+        position = 0
+        while position < len(trials):
+            try:
+                for block in self._stream(trials[position:]):
+                    position += block.diverged.shape[2]
+                    yield block
+            except jax.errors.JaxRuntimeError as error:
+                if "RESOURCE_EXHAUSTED" not in str(error):
+                    raise
+                self._halve()
+
+    def _stream(self, trials: Sequence[int]) -> Iterator[Block]:
+        """One call is always under way while the one before it is fetched."""
+        self._prepare()
+        size = self.sizes.per_device * len(self.devices)
+        pending: deque[tuple[int, list[Outcome]]] = deque()
+        start = time.monotonic()
+        for first in range(0, len(trials), size):
+            part = np.asarray(trials[first : first + size], np.uint32)
+            padded = np.pad(part, (0, size - len(part)), mode="edge")
+            pending.append((len(part), [call(self._root, padded, *rest) for _, call, rest in self._ready]))
+            if len(pending) > 1:
+                yield self._fetch(*pending.popleft())
+        while pending:
+            yield self._fetch(*pending.popleft())
+        self.train_seconds += time.monotonic() - start
+
+    def _prepare(self) -> None:
+        if self._ready:
+            return
+        start = time.monotonic()
+        self._root = keys.root_key(self.job.study.seed)
+        rates = np.asarray(self.job.study.learning_rates, np.float32)
+        for group in self.job.groups:
+            data = self.job.data(group, self.sizes.tile)
+            plan = Plan(
+                trial=self.job.trial(group, keep_correct=self.per_image),
+                arms=len(group.positions),
+                rates=len(rates),
+                per_device=self.sizes.per_device,
+                devices=self.devices,
+                wide_evaluation=self.sizes.wide,
+                precision=self.job.study.precision,
+            )
+            call = program(plan, data)
+            self._ready.append((group, call, call.place((rates, group.arm, data))))
+            self._root = call.place(self._root)
+        self.compile_seconds += time.monotonic() - start
+
+    def _halve(self) -> None:
+        if self.sizes.per_device == 1:
+            raise DataError(
+                "memory: one trial at a time does not fit the device; use a smaller batch_size or fewer arms"
+            )
+        half = self.sizes.per_device // 2
+        self.sizes = self.sizes._replace(per_device=half, why="halved when memory ran out")
+        self._ready = []
+
+    def _fetch(self, count: int, outcomes: list[Outcome]) -> Block:
+        """Outcomes of all groups, [T, A, L, ...] each, as one block in the order of the study's arms, [A, L, T, ...]."""
+        order = np.argsort([position for group, _, _ in self._ready for position in group.positions])
+
+        def gather(name: str) -> np.ndarray:
+            arrays = [np.asarray(getattr(outcome, name))[:count] for outcome in outcomes]
+            return np.moveaxis(np.concatenate(arrays, axis=1)[:, order], 0, 2)
+
+        if self.per_image:
+            correct = gather("correct")
+            images = len(self.job.dataset.x_test)
+            self.correct.append(correct.reshape(*correct.shape[:3], -1)[..., :images])
+        pixels = outcomes[0].weight_delta is not None
+        return Block(
+            accuracy=gather("accuracy"),
+            test_loss=gather("test_loss"),
+            diverged=gather("diverged"),
+            layer_delta=gather("layer_delta"),
+            weight_delta=gather("weight_delta") if pixels else None,
+        )
+
+
+def _join(parts: list[Block]) -> Block:
+    """Blocks of consecutive trials as one."""
+    return Block(
+        *(None if column[0] is None else np.concatenate(column, axis=2) for column in zip(*parts, strict=True))
+    )
+
+
+def provenance(job: Job, devices: tuple[jax.Device, ...]) -> dict[str, str]:
+    """What identifies results: study, data, versions, device."""
+    packages = ("jaxinv", "jax", "jaxlib", "flax", "optax", "numpy")
+    versions = {name: metadata.version(name) for name in packages}
+    versions["python"] = ".".join(str(part) for part in sys.version_info[:3])
+    return {
+        "study": job.study.to_json(),
+        "study_hash": job.study.hash,
+        "data_fingerprint": job.dataset.fingerprint,
+        "versions": json.dumps(versions),
+        "device": f"{len(devices)} x {devices[0].device_kind} ({devices[0].platform})",
+    }

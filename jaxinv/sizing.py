@@ -1,0 +1,143 @@
+"""How many trials at once: from the shapes of a job and the memory of a device, before anything is compiled."""
+
+import math
+import os
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.extend import core as jex
+
+from jaxinv import keys
+from jaxinv.job import Job
+
+CPU_TRIALS = 25  # per device and call; more gain nothing once their evaluation is one wide product
+CPU_TILE_BYTES = 16 << 20  # what a tile of an evaluation may take: about a last-level cache
+ACCELERATOR_TILE_BYTES = 1 << 30
+SHARE = 0.6  # of the free memory
+BLOCK_FLOPS = {"cpu": 2e11, "gpu": 2e13, "tpu": 2e13}  # about two seconds of work: what a killed run may lose
+
+
+class Sizes(NamedTuple):
+    """What `choose` decided, and why."""
+
+    per_device: int  # trials in one call on one device
+    tile: int  # test images evaluated at a time
+    wide: bool  # evaluate a device's trials in one product
+    why: str
+
+
+def activation_bytes(job: Job) -> int:
+    """The most memory that any one value needs for one image, on the way from pixels to logits."""
+    count = 8
+    start = jax.eval_shape(lambda key: job.model.init(key, job.image_shape, job.dataset.classes), keys.root_key(0))
+    images = jax.ShapeDtypeStruct((count, *job.image_shape), jnp.float32)
+    traced = jax.make_jaxpr(lambda p, s, x: job.model.apply(p, s, x, train=False, key=None)[0])(*start, images)
+    parameters = {leaf.shape for leaf in jax.tree.leaves(start)}
+    return max(_bytes(traced.jaxpr, parameters), 4 * math.prod(job.image_shape) * count) // count
+
+
+def choose(job: Job, devices: tuple[jax.Device, ...], chunk: int | None) -> Sizes:
+    """Trials per device and call, and the length of a tile, for a job on some devices.
+
+    On CPUs the caches decide; elsewhere memory does: what a trial carries (weights, optimizer, gradients) and what its
+    evaluation holds, times arms and learning rates.
+    """
+    study = job.study
+    networks = len(study.arms) * len(study.learning_rates)
+    weights = sum(4 * math.prod(leaf.shape) for leaf in jax.tree.leaves(job.parameters))
+    per_image = activation_bytes(job)
+    cpu = devices[0].platform == "cpu"
+    hidden = per_image > 4 * math.prod(job.image_shape)  # larger than the image itself: convolutions
+    wide = not (cpu and hidden)
+    share = -(-study.trials // len(devices))  # more than this on a device would be padding
+    at_once = min(CPU_TRIALS, share) if wide else 1
+    budget = CPU_TILE_BYTES if cpu else ACCELERATOR_TILE_BYTES
+    tile = max(1, min(1000 if cpu else 10_000, budget // (per_image * networks * (at_once if hidden else 1))))
+    each = networks * (6 * weights + per_image * (study.batch_size * 3 + (tile if wide else 0)))
+    free = free_bytes(devices[0])
+    fits = max(1, int(SHARE * free / (len(devices) if cpu else 1) / each))
+    if chunk is not None:
+        per_device = -(-min(chunk, study.trials) // len(devices))
+        why = f"--chunk {chunk}"
+    else:
+        most = min(CPU_TRIALS if cpu else 100_000, fits)
+        calls = -(-share // most)
+        per_device = -(-share // calls)
+        limit = "memory" if fits < (CPU_TRIALS if cpu else share) else "caches" if cpu else "the number of trials"
+        why = f"limited by {limit}; {each / 2**20:.1f} MiB a trial, {free / 2**30:.1f} GiB free"
+    return Sizes(per_device, tile, wide, why)
+
+
+def block_length(job: Job, devices: tuple[jax.Device, ...], call: int) -> int:
+    """Trials in one block of the store: a whole number of calls, about two seconds of work, at most 4,096."""
+    work = flops(job)
+    target = BLOCK_FLOPS.get(devices[0].platform, 2e13) * len(devices) / work
+    calls = max(1, min(target, 4096, job.study.trials) // call)
+    return int(calls) * call
+
+
+def flops(job: Job) -> float:
+    """Arithmetic of one trial under all arms and learning rates: products and convolutions, multiply and add apart."""
+    study = job.study
+    start = jax.eval_shape(lambda key: job.model.init(key, job.image_shape, job.dataset.classes), keys.root_key(0))
+    images = jax.ShapeDtypeStruct((1, *job.image_shape), jnp.float32)
+    key = jax.eval_shape(keys.root_key, 0)
+
+    def logits(params: Any, state: Any, x: jax.Array) -> jax.Array:
+        return job.model.apply(params, state, x, train=False, key=None)[0]
+
+    def gradient(params: Any, state: Any, x: jax.Array, key: jax.Array) -> Any:
+        return jax.grad(lambda p: job.model.apply(p, state, x, train=True, key=key)[0].sum())(params)
+
+    forward = _flops(jax.make_jaxpr(logits)(*start, images).jaxpr)
+    update = _flops(jax.make_jaxpr(gradient)(*start, images, key).jaxpr)
+    looks = len(study.eval_steps) * len(job.dataset.x_test)
+    return len(study.arms) * len(study.learning_rates) * (study.steps * study.batch_size * update + looks * forward)
+
+
+def free_bytes(device: jax.Device) -> int:
+    """Memory that is free on a device now; for a CPU, the machine's."""
+    stats = device.memory_stats()
+    if stats and "bytes_limit" in stats:
+        return stats["bytes_limit"] - stats["bytes_in_use"]
+    if hasattr(os, "sysconf") and "SC_AVPHYS_PAGES" in os.sysconf_names:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return 4 << 30
+
+
+def _inner(equation: jex.JaxprEqn) -> list[Any]:
+    """The programs inside an operation (a jitted function, a loop's body)."""
+    values = [
+        v for value in equation.params.values() for v in (value if isinstance(value, (tuple, list)) else (value,))
+    ]
+    return [getattr(v, "jaxpr", v) for v in values if hasattr(getattr(v, "jaxpr", v), "eqns")]
+
+
+def _bytes(jaxpr: Any, leave_out: set[tuple[int, ...]]) -> int:
+    most = 0
+    for equation in jaxpr.eqns:
+        most = max([most, *(_bytes(inner, leave_out) for inner in _inner(equation))])
+        for variable in equation.outvars:
+            shape = getattr(variable.aval, "shape", ())
+            if shape not in leave_out:
+                most = max(most, math.prod(shape) * 4)
+    return most
+
+
+def _flops(jaxpr: Any) -> float:
+    total = 0.0
+    for equation in jaxpr.eqns:
+        inner = _inner(equation)
+        repeats = equation.params.get("length", 1) if equation.primitive.name == "scan" else 1
+        total += repeats * sum(_flops(program) for program in inner)
+        size = math.prod(getattr(equation.outvars[0].aval, "shape", ())) if equation.outvars else 0
+        if equation.primitive.name == "dot_general":
+            (contracted, _), _ = equation.params["dimension_numbers"]
+            shape = equation.invars[0].aval.shape
+            total += 2.0 * size * math.prod(shape[axis] for axis in contracted)
+        elif equation.primitive.name == "conv_general_dilated":
+            kernel = equation.invars[1].aval.shape
+            outputs = kernel[equation.params["dimension_numbers"].rhs_spec[0]]
+            total += 2.0 * size * math.prod(kernel) / outputs
+    return total

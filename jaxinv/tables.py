@@ -1,0 +1,93 @@
+"""Stored results in a few figures: as plain values for JSON, and as text of at most 80 columns."""
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from jaxinv import stats
+
+
+def run_summary(results: xr.Dataset) -> dict[str, Any]:
+    """Each arm at each learning rate at the last step; the seconds it took; what identifies the run."""
+    rows = []
+    for arm in results.arm.values:
+        for rate in results.learning_rate.values:
+            cell = results.sel(arm=arm, learning_rate=rate).isel(step=-1)
+            accuracy = stats.summary(cell.accuracy.values.astype(np.float64))
+            loss = stats.summary(cell.test_loss.values.astype(np.float64))
+            rows.append(
+                {
+                    "arm": str(arm),
+                    "learning_rate": float(rate),
+                    "trials": accuracy.n,
+                    "accuracy": {"mean": accuracy.mean, "sd": accuracy.sd, "ci95": accuracy.ci95},
+                    "test_loss": {"mean": loss.mean, "sd": loss.sd},
+                    "diverged": int(cell.diverged.sum()),
+                }
+            )
+    return stats.plain(
+        {
+            "study": json.loads(results.attrs["study"]),
+            "study_hash": results.attrs["study_hash"],
+            "arms": rows,
+            "seconds": json.loads(results.attrs["seconds"]),
+            "plan": results.attrs["plan"],
+        }
+    )
+
+
+def run_table(summary: dict[str, Any]) -> str:
+    """The summary as a table, and how long it took."""
+    study, rows, seconds = summary["study"], summary["arms"], summary["seconds"]
+    many_rates = len({row["learning_rate"] for row in rows}) > 1
+    head = ["arm", *(["rate"] if many_rates else []), "accuracy", "sd", "95% interval", "loss", "diverged"]
+    lines = [
+        [
+            row["arm"],
+            *([f"{row['learning_rate']:g}"] if many_rates else []),
+            number(row["accuracy"]["mean"]),
+            number(row["accuracy"]["sd"]),
+            interval(row["accuracy"]["ci95"]),
+            number(row["test_loss"]["mean"], ".4g"),
+            f"{row['diverged']} of {row['trials']}",
+        ]
+        for row in rows
+    ]
+    trials = rows[0]["trials"]
+    rate = "" if many_rates else f", learning rate {rows[0]['learning_rate']:g}"
+    title = f"{plain_name(study['dataset'])}, {plain_name(study['model'])}, {plain_name(study['optimizer'])}{rate}: {trials} trials of {study['steps']} updates"
+    spent = (
+        f"{seconds['total']:.1f} s, of which {seconds['compile']:.1f} compiling and {seconds['train']:.1f} training."
+    )
+    return f"{title}\n\n{text_table([head, *lines])}\n\n{spent}"
+
+
+def plain_name(value: Any) -> str:
+    """A study's field in words; objects of the user's own stand in JSON under `own`."""
+    return str(value["own"]) if isinstance(value, dict) else str(value)
+
+
+def number(value: float | None, form: str = ".5f") -> str:
+    return "n/a" if value is None else format(value, form)
+
+
+def interval(pair: Sequence[float | None]) -> str:
+    low, high = pair
+    return "n/a" if low is None or high is None else f"[{low:.5f}, {high:.5f}]"
+
+
+def text_table(rows: Iterable[Sequence[str]]) -> str:
+    """Columns under a ruled head: the first to the left, the others to the right."""
+    rows = [list(row) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    made = [
+        "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+    return "\n".join([made[0], "-" * max(map(len, made)), *made[1:]])

@@ -1,0 +1,210 @@
+"""One trial: from a key to what a network learned. Unbatched and pure; whoever wants many maps it from outside.
+
+A trial is four phases, each a method of `Trial` and a pure function of arrays:
+
+    start     initial weights, from the trial's key
+    advance   `eval_every` updates, each on the next batch of the trial's own walk through shuffled epochs
+    evaluate  accuracy and loss on all test images
+    change    how far the weights moved
+
+`whole_trial` strings them together. It can be told how to map the phases, so that the very same lines make one trial or a
+chunk of them under many arms and learning rates.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+
+from jaxinv import deltas, keys
+from jaxinv.models import Model
+from jaxinv.optimizers import Optimizer
+from jaxinv.sampling import batch_indices
+
+# a mean cross-entropy a thousand times that of guessing, log C, is no longer a matter of learning slowly
+DIVERGED_LOSS = 1000.0
+
+
+class Arm(NamedTuple):
+    """An affine presentation of the images: a network sees scale * image + offset; both float32 [H, W, K]."""
+
+    scale: jax.Array
+    offset: jax.Array
+
+
+class Setting(NamedTuple):
+    """What sets one training apart from the next."""
+
+    key: jax.Array  # the trial's own; the same for every arm and learning rate
+    learning_rate: jax.Array  # scalar
+    arm: Arm
+
+
+class Data(NamedTuple):
+    """Images as stored (uint8, or float32 where an arm that is not affine has been applied) and labels.
+
+    The test images come in tiles of equal length, the last filled up with images labelled -1.
+    """
+
+    x_train: jax.Array  # [N, H, W, K]
+    y_train: jax.Array  # int32 [N]
+    x_test: jax.Array  # [tiles, tile, H, W, K]
+    y_test: jax.Array  # int32 [tiles, tile]
+
+
+class Progress(NamedTuple):
+    """Where a trial stands between updates."""
+
+    params: Any
+    state: Any  # of the model: batch statistics and the like
+    optimizer: Any
+
+
+class Look(NamedTuple):
+    """One evaluation on all test images."""
+
+    accuracy: jax.Array  # share of test images that are classified correctly
+    test_loss: jax.Array  # mean cross-entropy, nats
+    correct: jax.Array | None  # bool [tiles, tile], where asked for
+
+
+class Change(NamedTuple):
+    """How far the weights moved between the first and the last step."""
+
+    weight_delta: jax.Array | None  # [H, W, K], where the first layer reads pixels directly
+    layer_delta: jax.Array  # [layers]
+
+
+class Outcome(NamedTuple):
+    """What is kept of a trial. E is how often it was evaluated."""
+
+    accuracy: jax.Array  # [E]
+    test_loss: jax.Array  # [E]
+    correct: jax.Array | None  # bool [tiles, tile] at the last evaluation
+    diverged: jax.Array  # bool
+    weight_delta: jax.Array | None
+    layer_delta: jax.Array
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """The phases of one trial of a given design.
+
+    Attributes:
+      model, optimizer: what is trained, and how; `optimizer` is a function of the learning rate.
+      image_shape, classes: (H, W, K) and C.
+      batch_size, steps, eval_every: B, S, and how many updates lie between evaluations (a divisor of S).
+      fold: train on the images as stored with the arm folded into the first layer, which is exact and lets all affine
+        arms share one wide product; otherwise the arm is applied to each batch.
+      keep_correct: also return which test images were classified correctly at the end.
+    """
+
+    model: Model
+    optimizer: Optimizer
+    image_shape: tuple[int, int, int]
+    classes: int
+    batch_size: int
+    steps: int
+    eval_every: int
+    fold: bool
+    keep_correct: bool = False
+
+    def start(self, at: None, setting: Setting) -> Progress:
+        """The initial weights W_begin, the same for every arm and learning rate."""
+        params, state = self.model.init(keys.stream(setting.key, "init"), self.image_shape, self.classes)
+        return Progress(params, state, self.optimizer(setting.learning_rate).init(params))
+
+    def advance(self, at: Progress, setting: Setting, first_step: jax.Array, data: Data) -> Progress:
+        """`eval_every` updates from step `first_step` on."""
+        optimizer = self.optimizer(setting.learning_rate)
+        shuffle, noise = keys.stream(setting.key, "shuffle"), keys.stream(setting.key, "model")
+
+        def update(at: Progress, step: jax.Array) -> tuple[Progress, None]:
+            batch = batch_indices(shuffle, step, self.batch_size, data.x_train.shape[0])
+            images, labels = data.x_train[batch], data.y_train[batch]
+
+            def loss(params: Any) -> tuple[jax.Array, Any]:
+                logits, state = self._apply(params, at.state, images, setting.arm, jax.random.fold_in(noise, step))
+                return cross_entropy(logits, labels).mean(), state
+
+            gradient, state = jax.grad(loss, has_aux=True)(at.params)
+            change, optimizer_state = optimizer.update(gradient, at.optimizer, at.params)
+            return Progress(optax.apply_updates(at.params, change), state, optimizer_state), None
+
+        return lax.scan(update, at, first_step + jnp.arange(self.eval_every, dtype=jnp.int32))[0]
+
+    def evaluate(self, at: Progress, setting: Setting, data: Data) -> Look:
+        """Accuracy and mean loss on every test image, tile by tile."""
+
+        def tile(totals: tuple[jax.Array, jax.Array], part: tuple[jax.Array, jax.Array]) -> Any:
+            images, labels = part
+            logits, _ = self._apply(at.params, at.state, images, setting.arm, None)
+            correct = jnp.argmax(logits, axis=-1) == labels
+            loss = jnp.where(labels >= 0, cross_entropy(logits, jnp.maximum(labels, 0)), 0.0)
+            totals = totals[0] + jnp.sum(correct, dtype=jnp.int32), totals[1] + jnp.sum(loss)
+            return totals, correct if self.keep_correct else None
+
+        zero = jnp.zeros((), jnp.int32), jnp.zeros((), jnp.float32)
+        (hits, loss), correct = lax.scan(tile, zero, (data.x_test, data.y_test))
+        count = jnp.sum(data.y_test >= 0).astype(jnp.float32)
+        return Look(hits.astype(jnp.float32) / count, loss / count, correct)
+
+    def change(self, at: Progress, setting: Setting) -> Change:
+        """W_end against W_begin; the beginning is made again from the key rather than carried along."""
+        begin, _ = self.model.init(keys.stream(setting.key, "init"), self.image_shape, self.classes)
+        pixels = None
+        if self.model.pixel_weights is not None:
+            pixels = deltas.weight_delta(*(self.model.pixel_weights(p, self.image_shape) for p in (begin, at.params)))
+        return Change(pixels, deltas.layer_delta(begin, at.params))
+
+    def diverged(self, test_loss: jax.Array) -> jax.Array:
+        """Whether some evaluation's loss ([..., E]) is not finite, or a thousand times that of guessing."""
+        return ~jnp.all(test_loss <= DIVERGED_LOSS * math.log(self.classes), axis=-1)  # NaN compares false
+
+    def _apply(self, params: Any, state: Any, images: jax.Array, arm: Arm, key: jax.Array | None) -> Any:
+        """Logits [B, C] and the model's new state; training if there is a key to train with."""
+        pixels = images.astype(jnp.float32)
+        if self.fold:
+            assert self.model.fold is not None
+            params = self.model.fold(params, arm.scale, arm.offset)
+        else:
+            pixels = pixels * arm.scale[None] + arm.offset[None]
+        return self.model.apply(params, state, pixels, train=key is not None, key=key)
+
+
+def whole_trial(
+    trial: Trial,
+    setting: Setting,
+    data: Data,
+    *,
+    each: Callable[..., Any] = lambda phase: phase,
+    together: Callable[..., Any] = lambda phase: phase,
+) -> Outcome:
+    """A trial from its setting to its outcome.
+
+    Left alone, it is one trial: one key, one learning rate, one arm, and an `Outcome` of the shapes that it states.
+    To make many, `each` and `together` turn a phase, `(at, setting, *shared) -> ...`, into one over more axes of `at` and
+    `setting`: `each` for the training, `together` for what is cheaper as one wide product over many trials.
+    """
+    at = each(trial.start)(None, setting)
+
+    def look(at: Progress, first_step: jax.Array) -> tuple[Progress, Look]:
+        at = each(trial.advance)(at, setting, first_step, data)
+        return at, together(trial.evaluate)(at, setting, data)
+
+    at, looks = lax.scan(look, at, jnp.arange(0, trial.steps, trial.eval_every, dtype=jnp.int32))
+    accuracy, test_loss = (jnp.moveaxis(a, 0, -1) for a in (looks.accuracy, looks.test_loss))
+    correct = None if looks.correct is None else looks.correct[-1]
+    change = together(trial.change)(at, setting)
+    return Outcome(accuracy, test_loss, correct, trial.diverged(test_loss), change.weight_delta, change.layer_delta)
+
+
+def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """-log softmax(logits)[label], in nats: [B] from logits [B, C] and labels in [0, C)."""
+    chosen = labels[:, None] == jnp.arange(logits.shape[-1])[None, :]  # a comparison: gathers are slow on CPUs
+    return jax.nn.logsumexp(logits, axis=-1) - jnp.sum(jnp.where(chosen, logits, 0.0), axis=-1)

@@ -1,0 +1,112 @@
+"""Study: what it refuses, how it prints, what its hash depends on."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from jaxinv import catalogue
+from jaxinv.errors import InputError
+from jaxinv.study import Study
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"arms": ("nomal",)}, "arms: 'nomal' is not known; did you mean 'normal'?"),
+        ({"arms": ("inverted+pixel_men",)}, "did you mean 'pixel_mean'?"),
+        ({"arms": "normal"}, "arms: 'normal' is not allowed; give a tuple"),
+        ({"arms": ()}, "arms: none given"),
+        ({"arms": ("normal", "normal")}, "has a name twice"),
+        ({"arms": (3,)}, "arms: 3 is neither a name nor a ji.Preprocess"),
+        ({"model": "sofmax"}, "model: 'sofmax' is not known; did you mean 'softmax'?"),
+        ({"model": 7}, "model: 7 is neither"),
+        ({"optimizer": "sdg"}, "optimizer: 'sdg' is not known; did you mean 'sgd'?"),
+        ({"optimizer": 1.0}, "optimizer: 1.0 is neither"),
+        ({"dataset": "mnits"}, "dataset: 'mnits' is not known; did you mean 'mnist'?"),
+        ({"dataset": 5}, "dataset: 5 is neither"),
+        ({"trials": 0}, "trials: 0 is not allowed; give a whole number from 1"),
+        ({"trials": 2.5}, "trials: 2.5 is not allowed"),
+        ({"trials": True}, "trials: True is not allowed"),
+        ({"steps": -1}, "steps: -1 is not allowed"),
+        ({"steps": 2**31}, "steps: 2147483648 is not allowed"),
+        ({"steps": 2**30, "batch_size": 4}, "draw more than 2147483647 examples"),
+        ({"batch_size": 0}, "batch_size: 0 is not allowed"),
+        ({"steps": 50, "eval_every": 7}, "eval_every: 7 does not divide steps=50"),
+        ({"eval_every": 51}, "eval_every: 51 is not allowed; give a whole number from 1 to 50"),
+        ({"learning_rate": math.nan}, "learning_rate: nan is not allowed; give a finite number"),
+        ({"learning_rate": -0.5}, "learning_rate: -0.5 is not allowed; give a positive number"),
+        ({"learning_rate": 0}, "learning_rate: 0.0 is not allowed"),
+        ({"learning_rate": ()}, "learning_rate: none given"),
+        ({"learning_rate": (0.1, 0.1)}, "has a value twice"),
+        ({"learning_rate": "fast"}, "learning_rate: 'fast' is not a number"),
+        ({"seed": -1}, "seed: -1 is not allowed; give a whole number from 0 to 4294967295"),
+        ({"seed": 2**32}, "seed: 4294967296 is not allowed"),
+        ({"illumination": 1.0}, "illumination: 1.0 is not allowed"),
+        ({"precision": "exakt"}, "precision: 'exakt' is not known; did you mean 'exact'?"),
+    ],
+)
+def test_refuses_in_one_line(fields: dict, says: str) -> None:
+    with pytest.raises(InputError) as caught:
+        Study(**fields)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_is_frozen_and_keyword_only() -> None:
+    with pytest.raises(TypeError):
+        Study("mnist")  # pyright: ignore[reportCallIssue]
+    with pytest.raises(AttributeError):
+        Study().trials = 3  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_json_round_trip() -> None:
+    study = Study(arms=["normal", "lcn+pixel_mean"], learning_rate=[0.1, 1], steps=np.int64(20), eval_every=5)  # pyright: ignore[reportArgumentType]
+    again = Study.from_json(study.to_json())
+    assert again == study
+    assert again.hash == study.hash
+    assert json.loads(study.to_json())["learning_rate"] == [0.1, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("{", "not JSON"),
+        ("[]", "a JSON object is needed"),
+        ('{"trails": 3}', "did you mean 'trials'?"),
+        ('{"model": {"own": "net"}}', "object of your own"),
+    ],
+)
+def test_from_json_refuses(text: str, says: str) -> None:
+    with pytest.raises(InputError, match=says.replace("?", r"\?")):
+        Study.from_json(text)
+
+
+def test_hash_ignores_trials_alone() -> None:
+    base = Study()
+    assert base.replace(trials=7).hash == base.hash
+    changes = {
+        "dataset": "tfds:mnist", "arms": ("inverted", "normal"), "model": "mlp", "optimizer": "adam", "learning_rate": (0.5,), "batch_size": 50,
+        "steps": 100, "eval_every": 10, "seed": 1, "illumination": 0.5, "precision": "fast",
+    }  # fmt: skip
+    assert set(changes) | {"trials"} == set(Study.__dataclass_fields__)
+    for name, value in changes.items():
+        assert base.replace(**{name: value}).hash != base.hash, name
+
+
+def test_axes() -> None:
+    study = Study(learning_rate=0.5, steps=20, eval_every=5, arms=("normal", "inverted+pixel_mean"))
+    assert study.learning_rates == (0.5,)
+    assert study.eval_steps == (5, 10, 15, 20)
+    assert Study(steps=20).eval_steps == (20,)
+    assert study.arm_names == ("normal", "inverted+pixel_mean")
+
+
+def test_every_name_of_the_catalogue_makes_a_study() -> None:
+    for arm in catalogue.ARMS:
+        Study(arms=(arm,))
+    for model in catalogue.MODELS:
+        Study(model=model)
+    for optimizer in catalogue.OPTIMIZERS:
+        Study(optimizer=optimizer)
