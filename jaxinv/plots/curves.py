@@ -6,16 +6,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from jaxinv import stats
 from jaxinv.errors import unknown
 from jaxinv.plots.layout import arm_names, metric_name, metric_values, rate_indices, step_index
-from jaxinv.plots.style import MUTED, arm_style, axes_or_new, label, styled
+from jaxinv.plots.style import MUTED, ArmStyle, arm_style, axes_or_new, figure_of, label, styled
 
 if TYPE_CHECKING:
     import xarray as xr
 
+NAME = 24  # letters of an arm's name in a legend
+MOST_DOTS = 200
 FEW = 20  # so many trials can be drawn one by one
 
 
@@ -46,7 +48,7 @@ def curve_over_steps(
     names = arm_names(results)
     steps = np.asarray(values["step"].values, np.float64)
     trials = values.sizes["trial"]
-    ax = axes_or_new(ax, 5.2, 3.5)
+    own, ax = ax is None, axes_or_new(ax)
     for arm in published or {}:
         if arm not in names:
             raise unknown("published", arm, names)
@@ -64,28 +66,16 @@ def curve_over_steps(
                 over_trials.mean - over_trials.sd,
                 over_trials.mean + over_trials.sd,
                 color=look.colour,
-                alpha=0.22,
+                alpha=0.22 if len(names) <= 3 else 0.12,
                 lw=0,
                 zorder=2,
             )
         few_points = {"marker": look.marker, "ms": 5} if steps.size <= 12 else {}
         (line,) = ax.plot(steps, over_trials.mean, color=look.colour, ls=look.dashes, lw=2, zorder=4, **few_points)
-        handles.append((line, label(arm)))
+        handles.append((line, label(arm, longest=NAME)))
         if published and arm in published:
             ax.plot([0, reach], [published[arm]] * 2, color=look.colour, ls=(0, (5, 2)), lw=1.1, zorder=5)
-            means = stats.summary(chains, axis=1).mean
-            spread = np.linspace(0.3, 0.7, trials) if trials > 1 else np.array([0.5])
-            ax.plot(
-                steps[-1] + spread * (reach - steps[-1]),
-                means,
-                ls="",
-                marker=look.marker,
-                ms=4,
-                mfc=look.colour,
-                mec="white",
-                mew=0.5,
-                zorder=6,
-            )
+            _chain_means(ax, stats.summary(chains, axis=1).mean, steps[-1], reach, look)
             ax.annotate(
                 f"{published[arm]:.4f}",
                 ((steps[-1] + reach) / 2, published[arm]),
@@ -105,7 +95,7 @@ def curve_over_steps(
         handles.append((thin, f"each of {trials} {what}s") if trials <= FEW else (band, f"±1 sd, {trials:,} {what}s"))
     if published:
         handles.append((Line2D([], [], color=MUTED, ls=(0, (5, 2)), lw=1.1), "published mean"))
-    _legend(ax, handles)
+    _legend(ax, handles, own)
     return ax
 
 
@@ -138,7 +128,7 @@ def learning_rate_curve(
     at = step_index(results, step)
     rates = np.asarray(values["learning_rate"].values, np.float64)
     order = np.argsort(rates)
-    ax = axes_or_new(ax, 5.2, 3.6)
+    own, ax = ax is None, axes_or_new(ax)
     ax.set_xscale("log")
     handles = []
     for arm in bounds or {}:
@@ -159,7 +149,7 @@ def learning_rate_curve(
             lw=1.8,
             zorder=4,
         )
-        name = label(arm)
+        name = label(arm, longest=NAME)
         if bounds and arm in bounds:
             name = f"{name} (bound {bounds[arm]:.3g})"
             ax.axvline(bounds[arm], color=look.colour, ls=(0, (2, 1.5)), lw=1.4, zorder=3)
@@ -189,13 +179,14 @@ def learning_rate_curve(
             fontsize=8.5,
             color=MUTED,
         )
-    plain = FuncFormatter(lambda value, _: f"{value:g}")
-    ax.xaxis.set_major_formatter(plain)
-    ax.xaxis.set_minor_formatter(NullFormatter())
+    few = rates.size <= 8
+    ax.xaxis.set_major_locator(FixedLocator(rates[order].tolist()) if few else LogLocator(subs=(1.0, 3.0)))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     ax.set_xlabel("learning rate")
     ax.set_ylabel(f"{metric_name(metric)} at step {int(results['step'].values[at]):,}")
     ax.grid(axis="y")
-    _legend(ax, handles, above=0.03 if bounds else 0.0)
+    _legend(ax, handles, own, above=0.03 if bounds else 0.0)
     return ax
 
 
@@ -217,8 +208,25 @@ def _x_steps(ax: Axes, steps: np.ndarray, reach: float, strip: str | None) -> No
         )
 
 
-def _legend(ax: Axes, handles: list[tuple[Line2D, str]], above: float = 0.0) -> None:
-    columns = 2 if max(len(name) for _, name in handles) > 16 or len(handles) == 4 else min(len(handles), 3)
+def _chain_means(ax: Axes, means: np.ndarray, start: float, end: float, look: ArmStyle) -> None:
+    """A dot for each chain, side by side in the strip; mean and one standard deviation where they are too many."""
+    middle = (start + end) / 2
+    if means.size > MOST_DOTS:
+        s = stats.summary(means)
+        ax.errorbar([middle], [s.mean], [s.sd], color=look.colour, marker=look.marker, ms=5, capsize=3, zorder=6)
+        return
+    places = start + np.linspace(0.3, 0.7, means.size) * (end - start) if means.size > 1 else [middle]
+    ax.plot(places, means, ls="", marker=look.marker, ms=4, mfc=look.colour, mec="white", mew=0.5, zorder=6)
+
+
+def _legend(ax: Axes, handles: list[tuple[Line2D, str]], own: bool, above: float = 0.0) -> None:
+    """Over the axes, in as many columns as fit; a figure of our own grows by the rows it needs."""
+    longest = max(len(name) for _, name in handles)
+    columns = max(1, min(len(handles), 3, int(4.7 / (0.45 + 0.07 * longest))))
+    rows = -(-len(handles) // columns)
+    columns = -(-len(handles) // rows)
+    if own:
+        figure_of(ax).set_size_inches(5.2, 3.1 + 0.21 * rows)
     legend = ax.legend(
         [handle for handle, _ in handles],
         [f"arm {k}" for k in range(len(handles))],  # matplotlib drops labels that begin with an underscore

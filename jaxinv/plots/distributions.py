@@ -109,7 +109,7 @@ def _row(ax: Axes, row: int, values: np.ndarray, diverged: np.ndarray, look: Arm
     if seen.size == 0:
         ax.annotate("no trial has a value", (0.5, row), xycoords=("axes fraction", "data"), ha="center", va="center")
         return
-    if seen.size > 1 and np.ptp(seen) > 0:
+    if seen.size >= 10 and np.ptp(seen) > 0:
         counts, edges = np.histogram(seen, bins=min(30, max(5, round(seen.size**0.5 * 1.5))))
         heights = row - 0.1 - 0.36 * counts / counts.max()
         ax.stairs(heights, edges, baseline=row - 0.1, fill=True, color=look.colour, alpha=0.3, lw=0, zorder=2)

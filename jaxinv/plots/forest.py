@@ -1,6 +1,6 @@
 """Paired differences between arms, one line each."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,7 +15,7 @@ WHITE = {"boxstyle": "square,pad=0.08", "fc": "white", "ec": "none"}  # keeps li
 
 
 @styled
-def forest(comparisons: "Comparison | Sequence[Comparison]", ax: Axes | None = None) -> Axes:
+def forest(comparisons: "Comparison | Iterable[Comparison]", ax: Axes | None = None) -> Axes:
     """Forest plot: each pair's mean difference with its 95% interval against the line of no difference.
 
     Args:
@@ -33,6 +33,8 @@ def forest(comparisons: "Comparison | Sequence[Comparison]", ax: Axes | None = N
     if not pairs:
         raise InputError("comparisons: none given; give one or more")
     ax = axes_or_new(ax, 5.2, 0.8 + 0.62 * len(pairs))
+    names = [" − ".join(label(arm, longest=20) for arm in pair.arms) for pair in pairs]
+    size = 9 if max(map(len, names)) <= 30 else 7.5
     for row, pair in enumerate(pairs):
         low, high = pair.ci95
         colour = COLOURS[0] if pair.significant else MUTED
@@ -52,8 +54,7 @@ def forest(comparisons: "Comparison | Sequence[Comparison]", ax: Axes | None = N
             fill = colour if pair.significant else "white"
             ax.plot([pair.difference], [row + 0.18], marker="D", ms=6.5, mfc=fill, mec=colour, mew=1.4, zorder=4)
         place = {"xycoords": ("axes fraction", "data"), "va": "center", "zorder": 5, "bbox": WHITE}
-        names = " − ".join(label(arm, longest=22) for arm in pair.arms)
-        ax.annotate(names, (0.0, row - 0.22), ha="left", fontweight="bold", fontsize=9, **place)
+        ax.annotate(names[row], (0.0, row - 0.22), ha="left", fontweight="bold", fontsize=size, **place)
         ax.annotate(_figures(pair), (1.0, row - 0.22), ha="right", fontsize=9, **place)
     ax.axvline(0, color=INK, lw=1, zorder=1)
     ax.set_ylim(len(pairs) - 0.45, -0.5)

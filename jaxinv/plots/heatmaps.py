@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 BORDER = "outlined: the border, pixels that are never on in training"
+MOST_COLUMNS = 4
 SCALE = "mean over trials of max over classes of |W_end − W_begin|"
 
 
@@ -86,7 +87,7 @@ def weight_changes(
         raise InputError(f"deltas: heatmaps of shapes {', '.join(map(str, sorted(shapes)))}; one shape is needed")
     height, width, channels = shapes.pop()
     mask = None if border_mask is None else _stack("border_mask", border_mask).astype(bool)
-    columns = min(len(planes), 4) if channels == 1 else len(planes)
+    columns = -(-len(planes) // -(-len(planes) // MOST_COLUMNS)) if channels == 1 else len(planes)
     rows = -(-len(planes) // columns) * channels
     note_height = 0.32 if notes else 0.0
     if figure is None:
@@ -100,7 +101,7 @@ def weight_changes(
             ax = grid[place // columns * channels + channel, place % columns]
             outline = None if mask is None else mask[..., min(channel, mask.shape[-1] - 1)]
             image = _draw(ax, delta[..., channel], outline, top)
-            ax.set_title(label(arm) if channels == 1 else label(f"{arm}, {_channel(channel, channels)}"))
+            ax.set_title(label(arm, longest=20) + (f", {_channel(channel, channels)}" if channels > 1 else ""))
             if notes and arm in notes and channel == channels - 1:
                 ax.set_xlabel(notes[arm], fontsize=8.5)
     for ax in grid.flat[len(planes) :] if channels == 1 else ():

@@ -27,10 +27,11 @@ def done_trials(results: "xr.Dataset") -> "xr.Dataset":
 
 def metric_values(results: "xr.Dataset", metric: str) -> "xr.DataArray":
     """One variable [A, L, T, S] of the trials that are done."""
-    known = [str(name) for name, variable in results.data_vars.items() if set(variable.dims) == set(AXES)]
+    ran = done_trials(results)
+    known = [str(name) for name, variable in ran.data_vars.items() if set(variable.dims) == set(AXES)]
     if metric not in known:
         raise unknown("metric", metric, known)
-    return done_trials(results)[metric].transpose(*AXES)
+    return ran[metric].transpose(*AXES)
 
 
 def arm_names(results: "xr.Dataset") -> list[str]:

@@ -29,7 +29,7 @@ DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)))
 COLOURMAP = "viridis"
 FONT = "DejaVu Sans"  # comes with matplotlib: the same letters everywhere
 
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "axes.axisbelow": True,
     "axes.edgecolor": MUTED,
     "axes.formatter.use_mathtext": False,
