@@ -1,49 +1,144 @@
-"""The affine arms: x ↦ s∘x + o, pixel by pixel. Each can be folded into a layer that is linear in the pixels.
+"""The affine arms: x ↦ s∘x + o, pixel by pixel, so that a layer which is linear in the pixels can take them in.
 
-m and v are the mean and the variance (divided by N) of each pixel over the training images; G averages over the pixels that share
-a statistic: all of them (global), those of a channel (channel), or none but the pixel itself (pixel).
+In the formulas x is a grey value from 0 to 255 and u = x/255; m and v are the mean and the variance (divided by their
+number) of u over the training images: of all pixels together (no index), of channel k, or of the pixel at row i, column
+j and channel k.
 """
 
 import numpy as np
 
-from jaxinv.preprocess.arm import GREY, NORMAL, UNIT, Limits, Part, rescale
+from jaxinv.preprocess.arm import GREY, NORMAL, UNIT, Limits, affine_part, rescale
 from jaxinv.preprocess.training import AffineMap, Training
 
-POOLS = {"global": (0, 1, 2), "channel": (0, 1), "pixel": ()}
+GLOBAL, CHANNEL, PIXEL = (0, 1, 2), (0, 1), ()
+"""The axes of [H, W, K] over which a statistic is taken, besides the training images."""
 
 
-def pooled(values: np.ndarray, pool: str) -> np.ndarray:
-    """The average over the pixels that share a statistic; exact where they are all the same."""
-    axes = POOLS[pool]
+def raw(training: Training, before: AffineMap | None, limits: Limits | None) -> AffineMap:
+    """Grey values as stored, 0 to 255.
+
+    Formula: x
+    Source: what a network is given if nobody scales its input
+    """
+    return rescale(training, before, limits, *GREY)
+
+
+def inverted(training: Training, before: AffineMap | None, limits: Limits | None) -> AffineMap:
+    """Black and white exchanged: black 1, white 0.
+
+    Formula: 1 − x/255
+    Source: the published inversion experiment, which `jaxinv replicate` runs
+    """
+    return rescale(training, before, limits, 1, 0)
+
+
+def signed(training: Training, before: AffineMap | None, limits: Limits | None) -> AffineMap:
+    """Black −1, white 1.
+
+    Formula: 2x/255 − 1
+    Source: Inception's preprocessing in TensorFlow-Slim, inception_preprocessing.py
+    """
+    return rescale(training, before, limits, -1, 1)
+
+
+def global_mean(training: Training, before: AffineMap | None, limits: Limits | None) -> AffineMap:
+    """Normal minus one number, the mean of all training pixels.
+
+    Formula: u − m
+    Source: LeCun, Bottou, Orr and Müller 1998, Efficient BackProp, section 4.3, with a single mean
+    """
+    return centred(training, before, GLOBAL)
+
+
+def channel_mean(training: Training, before: AffineMap | None, limits: Limits | None) -> AffineMap:
+    """Normal minus each channel's mean over the training images.
+
+    Formula: u − m_k
+    Source: Simonyan and Zisserman 2015 (VGG), arXiv 1409.1556, section 2.1
+    """
+    return centred(training, before, CHANNEL)
+
+
+def pixel_mean(training: Training, before: AffineMap | None, limits: Limits | None) -> AffineMap:
+    """Normal minus the mean training image.
+
+    Formula: u − m_ijk
+    Source: Krizhevsky et al. 2012, section 2, and Caffe's reference network; Chatfield et al. 2014 (CNN_S)
+    """
+    return centred(training, before, PIXEL)
+
+
+def global_zscore(training: Training, before: AffineMap | None, limits: Limits | None) -> AffineMap:
+    """One mean and one standard deviation, of all training pixels; 0 if they are all the same.
+
+    Formula: (u − m)/√v
+    Source: PyTorch's MNIST example, transforms.Normalize((0.1307,), (0.3081,))
+    """
+    return standardised(training, before, GLOBAL)
+
+
+def channel_zscore(training: Training, before: AffineMap | None, limits: Limits | None) -> AffineMap:
+    """Each channel's mean and standard deviation over the training images; 0 where a channel never changes.
+
+    Formula: (u − m_k)/√v_k
+    Source: torchvision's ImageNet models, transforms.Normalize
+    """
+    return standardised(training, before, CHANNEL)
+
+
+def pixel_zscore(training: Training, before: AffineMap | None, limits: Limits | None) -> AffineMap:
+    """Each pixel's mean and standard deviation over the training images; 0 where a pixel never changes in training.
+
+    Formula: (u − m_ijk)/√v_ijk, and 0 where v_ijk = 0
+    Source: LeCun, Bottou, Orr and Müller 1998, Efficient BackProp, section 4.3
+
+    A pixel that never changes in training is 0 in every image, whatever a test image shows there: nothing has been
+    learnt about it. Any other pixel gets the plain z-score, with no floor under √v. So a pixel that is seldom on gives
+    large values: up to √(N − 1) in training (234 on MNIST's 55,000 images) and beyond that in testing (404), which asks
+    for smaller steps. A floor of one grey level would change little of that (226 and 248); one that did would make it
+    another arm. Behind an arm that is not affine, "never" means: by no more than float32 rounding.
+    """
+    return standardised(training, before, PIXEL)
+
+
+def pooled(values: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+    """The mean over the pixels that share a statistic; exact where they are all the same."""
     if not axes:
         return values
     first = values[tuple(slice(1) if axis in axes else slice(None) for axis in range(3))]
     return first + (values - first).mean(axis=axes, keepdims=True)
 
 
-def centre(training: Training, before: AffineMap, pool: str) -> AffineMap:
-    """Subtract G of the training mean of s∘x + o, which is G(s∘m) + G(o).
+def centred(training: Training, before: AffineMap | None, axes: tuple[int, ...]) -> AffineMap:
+    """Subtract the pooled mean of s∘x + o, which is pooled(s∘mean) + pooled(o).
 
-    The two are kept apart: o − G(o) vanishes exactly wherever the pixels in a pool share one offset, so that nothing is left of
-    `inverted`'s 1 and the map is the exact negative of the one for `normal`.
+    The two are kept apart: o − pooled(o) is exactly 0 wherever the pixels of a pool share one offset, so that nothing
+    is left of `inverted`'s 1, and its map becomes the exact negative of `normal`'s.
     """
-    centring = -pooled(before.scale * training.moments.mean, pool)
-    return AffineMap(before.scale, (before.offset - pooled(before.offset, pool)) + centring)
+    before = training.start(before)
+    mean = pooled(before.scale * training.moments.mean, axes)
+    return AffineMap(before.scale, (before.offset - pooled(before.offset, axes)) - mean)
 
 
-def mean_part(pool: str) -> Part:
-    def extend(training: Training, before: AffineMap, limits: Limits | None) -> AffineMap:
-        return centre(training, before, pool)
-
-    return Part(name=f"{pool}_mean", extend=extend, reads_unit=True)
+def standardised(training: Training, before: AffineMap | None, axes: tuple[int, ...]) -> AffineMap:
+    """Divide the centred images by their pooled standard deviation; what never changes becomes 0."""
+    scale, offset = centred(training, before, axes)
+    within = scale**2 * training.moments.variance
+    between = (scale * training.moments.mean + offset) ** 2 if axes else np.zeros_like(within)
+    spread = np.sqrt(pooled(within + between, axes))
+    inverse = np.divide(1, spread, out=np.zeros_like(spread), where=spread > 0)
+    return AffineMap(scale * inverse, offset * inverse)
 
 
 PARTS = (
-    Part(name="raw", extend=rescale(*GREY), needs_limits=True, limits=GREY),
+    affine_part(raw, needs_limits=True, limits=GREY),
     NORMAL,
-    Part(name="inverted", extend=rescale(1, 0), needs_limits=True, limits=UNIT),
-    Part(name="signed", extend=rescale(-1, 1), needs_limits=True, limits=(-1.0, 1.0)),
-    mean_part("global"),
-    mean_part("channel"),
-    mean_part("pixel"),
+    affine_part(inverted, needs_limits=True, limits=UNIT),
+    affine_part(signed, needs_limits=True, limits=(-1.0, 1.0)),
+    affine_part(global_mean, reads_unit=True),
+    affine_part(channel_mean, reads_unit=True),
+    affine_part(pixel_mean, reads_unit=True),
+    affine_part(global_zscore, reads_unit=True, scales=True),
+    affine_part(channel_zscore, reads_unit=True, scales=True),
+    affine_part(pixel_zscore, reads_unit=True, scales=True),
 )

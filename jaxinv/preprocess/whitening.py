@@ -1,0 +1,76 @@
+"""ZCA whitening."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxinv.errors import InputError
+from jaxinv.preprocess.arm import Part
+from jaxinv.preprocess.training import AffineMap, Training, floats, slabs
+
+RIDGE = 0.1
+"""Part of the mean pixel variance that is added to every variance before its root is taken."""
+
+MOST = 1 << 14
+"""Values in an image up to which a covariance is computed: 2 GB of float64."""
+
+
+def zca(params: dict[str, Any], images: jax.Array) -> jax.Array:
+    """Decorrelated pixels that stay as close to the image as they can.
+
+    Formula: (C + εI)^(−½) (x − m), with m and C the mean and covariance of the D = H·W·K pixels, ε = 0.1·tr(C)/D
+    Source: Bell and Sejnowski 1997; Krizhevsky 2009, appendix A; the ridge: Coates and Ng 2012
+
+    The ridge keeps directions in which the training images hardly vary from being blown up. Coates and Ng advise 0.01
+    to 0.1 for pixels of variance 1; taken relative to the mean variance it fits any unit. If the training images are
+    all the same, every image becomes 0.
+    """
+    away = (floats(images) - params["mean"][None]).reshape(len(images), -1)
+    white = jnp.matmul(away, params["matrix"].astype(away.dtype), precision="highest")
+    return white.reshape(images.shape) + params["rest"][None]
+
+
+def fit(training: Training, before: AffineMap | None) -> dict[str, np.ndarray]:
+    """m [H, W, K] and (C + εI)^(−½) [D, D], computed in float64; `rest` makes up for the rounding of m to float32."""
+    values = int(np.prod(training.image_shape))
+    if values > MOST:
+        shape = "×".join(map(str, training.image_shape))
+        raise InputError(f"arms: 'zca' on images of {shape} = {values:,} values; allowed: up to {MOST:,} values")
+    before = training.start(before)
+    mean = before.scale * training.moments.mean + before.offset
+    scale = before.scale.reshape(-1)
+    matrix = inverse_root(scale[:, None] * covariance(training) * scale[None, :])
+    rest = (mean.astype(np.float32) - mean).reshape(-1) @ matrix
+    params = {"mean": mean, "matrix": matrix, "rest": rest.reshape(mean.shape)}
+    return {name: array.astype(np.float32) for name, array in params.items()}
+
+
+def covariance(training: Training) -> np.ndarray:
+    """Of the images as they are, [D, D], divided by N.
+
+    Of uint8 images it is exact up to the last subtraction: x − 128 is a whole number of at most 128, so that products
+    of 1,024 images add up to at most 2^24, and float32 holds every whole number up to there.
+    """
+    images, mean = training.images, training.moments.mean.reshape(-1)
+    total = np.zeros((mean.size, mean.size))
+    whole = images.dtype == np.uint8
+    about = np.float32(128) if whole else mean
+    for slab in slabs(images, most=1024):
+        away = slab.reshape(len(slab), -1) - about
+        total += away.T @ away
+    rest = mean - about if whole else np.zeros_like(mean)
+    return total / len(images) - np.outer(rest, rest)
+
+
+def inverse_root(matrix: np.ndarray) -> np.ndarray:
+    """(C + εI)^(−½) of a covariance; 0 where C is."""
+    ridge = RIDGE * matrix.trace() / len(matrix)
+    if ridge <= 0:
+        return np.zeros_like(matrix)
+    variances, directions = np.linalg.eigh(matrix)
+    return (directions / np.sqrt(np.maximum(variances, 0) + ridge)) @ directions.T
+
+
+PARTS = (Part(name="zca", fit=fit, apply=zca, doc=zca.__doc__ or ""),)
