@@ -1,8 +1,8 @@
 """Statistics of stored results: pure functions of arrays, and the comparison of arms made of them.
 
 Trials lie along the last axis unless `axis` says otherwise, and are paired: trial t has the same initial weights and
-the same batches in every arm. Importing this needs neither JAX nor SciPy: the first call that
-uses one loads it.
+the same batches in every arm. Importing this needs neither JAX nor SciPy: the first
+call that uses one loads it.
 """
 
 from jaxinv.stats.bootstrap import Bootstrap, bootstrap_interval
@@ -11,19 +11,24 @@ from jaxinv.stats.description import Summary, interquartile_mean, published_z, s
 from jaxinv.stats.equivalence import Equivalence, tost
 from jaxinv.stats.multiplicity import benjamini_hochberg, holm
 from jaxinv.stats.paired import Pairing, TTest, cohen_dz, paired_t, pairing, superiority, welch
+from jaxinv.stats.power import TrialsNeeded, power, trials_needed
 from jaxinv.stats.selection import PairedTrials, paired_trials
 from jaxinv.stats.signs import PTest, sign_flip, wilcoxon
+from jaxinv.stats.variation import McNemar, Variation, mcnemar, variation
 
 __all__ = [
     "Bootstrap",
     "Comparison",
     "Comparisons",
     "Equivalence",
+    "McNemar",
     "PTest",
     "PairedTrials",
     "Pairing",
     "Summary",
     "TTest",
+    "TrialsNeeded",
+    "Variation",
     "benjamini_hochberg",
     "bootstrap_interval",
     "cohen_dz",
@@ -31,14 +36,18 @@ __all__ = [
     "compare_all",
     "holm",
     "interquartile_mean",
+    "mcnemar",
     "paired_t",
     "paired_trials",
     "pairing",
+    "power",
     "published_z",
     "sign_flip",
     "summary",
     "superiority",
     "tost",
+    "trials_needed",
+    "variation",
     "welch",
     "wilcoxon",
 ]

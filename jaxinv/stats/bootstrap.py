@@ -22,7 +22,7 @@ STATISTICS = ("mean", "iqm", "median")
 METHODS = ("bca", "percentile")
 
 _PAIRED = 255  # trials up to which two are drawn at once: n^2 < 2^16, and the table of sums fits the first cache
-_UNROLL = 5  # pairs of draws in one pass of the loop
+_UNROLL = 5  # steps in one pass over the resamples
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,23 +83,23 @@ def bootstrap_interval(
     if x.size == 0:
         raise InputError("values: no trials to resample")
     weights = _rank_weights(statistic, x.size)
-    centre = float(x[x.size // 2])  # what is drawn in float32 are deviations from here
-    deviations = x - centre
-    estimate = float(weights @ deviations)
-    if x[0] == x[-1]:
-        drawn = np.zeros(1)
-        levels = np.array([0.5, 0.5])
+    centre = float(x[x.size // 2])
+    scale = float(max(x[-1] - centre, centre - x[0]))
+    if scale == 0:
+        drawn, levels, estimate = np.zeros(1), np.array([0.5, 0.5]), 0.0
     else:
+        deviations = (x - centre) / scale  # within -1 .. 1, so that float32 loses nothing that matters
+        estimate = float(weights @ deviations)
         draw = _draw_means if statistic == "mean" else _draw_rank_sums
         drawn = draw(deviations, weights, resamples, seed)
         tails = np.array([(1 - confidence) / 2, (1 + confidence) / 2])
         levels = tails if method == "percentile" else _bca_levels(drawn, estimate, deviations, statistic, tails)
-    low, high = centre + _quantiles(drawn, levels)
+    low, high = centre + scale * _quantiles(drawn, levels)
     return Bootstrap(
-        estimate=centre + estimate,
+        estimate=centre + scale * estimate,
         low=float(low),
         high=float(high),
-        standard_error=float(drawn.std(dtype=np.float64)),
+        standard_error=scale * float(drawn.std(dtype=np.float64)),
         method=method,
         statistic=statistic,
         resamples=resamples,
@@ -128,45 +128,62 @@ def _bca_levels(
     from scipy import special
 
     # Draws equal to the estimate count half; float32 sums of the same values in another order differ by rounding.
-    near = 4 * np.finfo(np.float32).eps * float(np.abs(ordered).max())
-    below = np.count_nonzero(drawn < estimate - near)
-    equal = np.count_nonzero(drawn <= estimate + near) - below
-    z0 = special.ndtri((below + equal / 2) / drawn.size)
+    near = 4 * np.finfo(np.float32).eps
+    less = np.count_nonzero(drawn < estimate - near)
+    equal = np.count_nonzero(drawn <= estimate + near) - less
+    share = np.clip((less + equal / 2) / drawn.size, 0.5 / drawn.size, 1 - 0.5 / drawn.size)
+    z0 = special.ndtri(share)
     jackknife = _jackknife(ordered, statistic)
     u = jackknife.mean() - jackknife
     power = float(np.square(u).sum()) ** 1.5
     acceleration = float((u**3).sum()) / (6 * power) if power > 0 else 0.0
     z = z0 + special.ndtri(tails)
-    return np.clip(np.nan_to_num(special.ndtr(z0 + z / (1 - acceleration * z)), nan=0.5), 0.0, 1.0)
+    shrink = 1 - acceleration * z  # past 0 lies beyond the last quantile
+    return special.ndtr(z0 + np.where(shrink > 0, z / np.where(shrink > 0, shrink, 1), np.copysign(np.inf, z)))
 
 
 def _quantiles(drawn: np.ndarray, levels: np.ndarray) -> np.ndarray:
-    """`np.quantile(drawn, levels)` by one partition, four times as fast."""
+    """`np.quantile(drawn, levels)`, but each order statistic is looked for only among its likely neighbours."""
     place = levels * (drawn.size - 1)
     low = np.floor(place).astype(int)
-    high = np.minimum(low + 1, drawn.size - 1)
-    part = np.partition(drawn, np.unique(np.concatenate([low, high])))
-    left, right = part[low].astype(np.float64), part[high].astype(np.float64)
-    return left + (right - left) * (place - low)
+    ends = np.array([_neighbours(drawn, rank) for rank in low], dtype=np.float64)
+    return ends[:, 0] + (ends[:, 1] - ends[:, 0]) * (place - low)
+
+
+def _neighbours(drawn: np.ndarray, rank: int) -> np.ndarray:
+    """The order statistics `rank` and `rank + 1` (the last one twice)."""
+    wanted = [rank, min(rank + 1, drawn.size - 1)]
+    few = np.sort(drawn[::16])
+    near, reach = rank / drawn.size * few.size, 6 * np.sqrt(few.size) / 2  # six standard deviations of a rank, or more
+    first, last = int(near - reach), int(near + reach) + 1
+    floor = few[first] if first > 0 else -np.inf
+    ceiling = few[last] if last < few.size else np.inf
+    inside = drawn[(drawn >= floor) & (drawn <= ceiling)]
+    offset = int(np.count_nonzero(drawn < floor))
+    ranks = [r - offset for r in wanted]
+    if ranks[0] < 0 or ranks[1] >= inside.size:  # the sample misled
+        inside, ranks = drawn, wanted
+    return np.partition(inside, ranks)[ranks]
 
 
 def _draw_means(values: np.ndarray, weights: np.ndarray, resamples: int, seed: int) -> np.ndarray:
     del weights  # all 1 / n
     n = values.size
-    if n <= _PAIRED:
+    short = n <= _PAIRED
+    if short:
         # Two different values come in either order, and so have two of the n^2 numbers; a value twice has one.
         first, second = np.triu_indices(n, 1)
-        table = np.concatenate([values[first] + values[second], 2 * values])
+        table = np.concatenate([values[first] + values[second], 2 * values, values])
         size, draws, folded = n * n, n // 2, n * (n - 1) // 2
-        single = values if n % 2 else np.zeros(1)
-        length = _PAIRED * (_PAIRED + 1) // 2
+        length = _PAIRED * (_PAIRED + 3) // 2
     else:
-        table, size, draws, folded, single = values, n, n, 0, np.zeros(1)
+        table, size, draws, folded = values, n, n, 0
         length = 1 << (n - 1).bit_length()
     table = np.pad(table.astype(np.float32), (0, length - table.size))
-    odd = np.pad(single.astype(np.float32), (0, _PAIRED - single.size))
-    counts = np.array([size, draws, folded, single.size], np.uint32)
-    sums = _programs()[0](_key(seed), table, odd, counts, resamples=resamples, paired=n <= _PAIRED)
+    table = np.append(table, np.float32(0))  # what is drawn when there is nothing to draw
+    single = [n * (n + 1) // 2, n] if short and n % 2 else [table.size - 1, 1]
+    counts = np.array([size, draws, folded, *single], np.uint32)
+    sums = _programs()[0](_key(seed), table, counts, resamples=resamples, short=short)
     return np.asarray(sums) / np.float32(n)
 
 
@@ -174,11 +191,45 @@ def _draw_rank_sums(values: np.ndarray, weights: np.ndarray, resamples: int, see
     n = values.size
     size = 1 << (n - 1).bit_length()  # one program for each power of two
     padded = [np.pad(array.astype(np.float32), (0, size - n)) for array in (values, weights)]
-    return np.asarray(_programs()[1](_key(seed), *padded, n, resamples=resamples))
+    return np.asarray(_programs()[1](_key(seed), *padded, np.int32(n), resamples=resamples))
 
 
 def _key(seed: int) -> np.ndarray:
     return np.random.SeedSequence(seed).generate_state(2, np.uint32)
+
+
+def threefry(key: Any, lane: Any, step: Any) -> tuple[Any, Any]:
+    """Two random words [lanes] of Threefry-2x32 with 13 rounds, the fewest that pass BigCrush (Salmon et al. 2011).
+
+    Written out because `jax.random.bits` runs its 20 rounds as separate loops over memory on a CPU. Arrays of NumPy
+    or of JAX, uint32.
+    """
+    u32 = np.uint32
+    keys = (key[0], key[1], key[0] ^ key[1] ^ u32(0x1BD11BDA))
+    x, y = lane + keys[0], (lane & u32(0)) + step + keys[1]
+    for turn in range(13):
+        by = ((13, 15, 26, 6), (17, 29, 16, 24))[turn // 4 % 2][turn % 4]
+        x = x + y
+        y = ((y << u32(by)) | (y >> u32(32 - by))) ^ x
+        if turn % 4 == 3:
+            s = turn // 4 + 1
+            x, y = x + keys[s % 3], y + keys[(s + 1) % 3] + u32(s)
+    return x, y
+
+
+def scaled_down(word: Any, bound: Any, short: bool) -> Any:
+    """floor(word * bound / 2^32): uniform on 0 .. bound - 1 to one part in 2^32 / bound; `short`: bound < 2^16.
+
+    In uint32 throughout, by halves, because JAX has no 64-bit integers unless asked.
+    """
+    u32 = np.uint32
+    low, high = bound & u32(0xFFFF), bound >> u32(16)
+    word_low, word_high = word & u32(0xFFFF), word >> u32(16)
+    middle = word_high * low + ((word_low * low) >> u32(16))
+    if short:
+        return (middle >> u32(16)).astype(np.int32)
+    carried = word_low * high + (middle & u32(0xFFFF))
+    return (word_high * high + (middle >> u32(16)) + (carried >> u32(16))).astype(np.int32)
 
 
 @cache
@@ -187,65 +238,39 @@ def _programs() -> tuple[Any, Any]:
     import jax
     import jax.numpy as jnp
 
-    u32 = jnp.uint32
-
-    def rotate(x: Any, by: int) -> Any:
-        return (x << u32(by)) | (x >> u32(32 - by))
-
-    def threefry(key: Any, lane: Any, step: Any) -> tuple[Any, Any]:
-        """Two random words of Threefry-2x32 with 13 rounds, the fewest that pass BigCrush (Salmon et al. 2011).
-
-        Written out because `jax.random.bits` runs its 20 rounds as separate loops over memory on a CPU.
-        """
-        keys = (key[0], key[1], key[0] ^ key[1] ^ u32(0x1BD11BDA))
-        x, y = lane + keys[0], jnp.full_like(lane, 0) + (step + keys[1])
-        for turn in range(13):
-            x = x + y
-            y = rotate(y, ((13, 15, 26, 6), (17, 29, 16, 24))[turn // 4 % 2][turn % 4]) ^ x
-            if turn % 4 == 3:
-                s = turn // 4 + 1
-                x, y = x + keys[s % 3], y + (keys[(s + 1) % 3] + u32(s))
-        return x, y
-
-    def below(word: Any, bound: Any, short: bool) -> Any:
-        """floor(word * bound / 2^32): uniform on 0 .. bound - 1 to one part in 2^32 / bound; `short`: bound < 2^16."""
-        low, high = bound & u32(0xFFFF), bound >> u32(16)
-        word_low, word_high = word & u32(0xFFFF), word >> u32(16)
-        middle = word_high * low + ((word_low * low) >> u32(16))
-        if short:
-            return (middle >> u32(16)).astype(jnp.int32)
-        carried = word_low * high + (middle & u32(0xFFFF))
-        return (word_high * high + (middle >> u32(16)) + (carried >> u32(16))).astype(jnp.int32)
+    u32 = np.uint32
 
     def look(table: Any, index: Any) -> Any:
         return table.at[index].get(mode="promise_in_bounds")
 
-    def means(key: Any, table: Any, odd: Any, counts: Any, *, resamples: int, paired: bool) -> Any:
-        """Sums [resamples] of so many draws from the table and one from `odd`."""
+    def means(key: Any, table: Any, counts: Any, *, resamples: int, short: bool) -> Any:
+        """Sums [resamples] of `draws` entries from the front of the table and one of `single` entries at `at`."""
         lane = jnp.arange(resamples, dtype=u32)
-        size, draws, folded, odd_size = counts
-        pairs = (draws // u32(2)).astype(jnp.int32)
+        size, draws, folded, at, single = counts
+        last = draws // u32(2)
+        zero = u32(table.size - 1)
 
         def drawn(word: Any) -> Any:
-            index = below(word, size, short=paired)
-            if paired:  # 2 folded numbers for as many sums of two different values, then one for each value twice
+            index = scaled_down(word, size, short)
+            if short:  # 2 folded numbers for as many sums of two different values, then one for each value twice
                 index = jnp.maximum(index >> 1, index - folded.astype(jnp.int32))
-            return look(table, index)
+            return index
 
-        def two(step: Any, total: Any) -> Any:
-            x, y = threefry(key, lane, step.astype(u32))
-            return total + drawn(x) + drawn(y)
+        def two(here: Any, total: Any) -> Any:
+            x, y = threefry(key, lane, here)
+            start, among = jnp.where(here == last, at, zero), jnp.where(here == last, single, u32(1))
+            alone = scaled_down(y, among, short=True) + start.astype(jnp.int32)
+            first = jnp.where(u32(2) * here < draws, drawn(x), zero.astype(jnp.int32))
+            second = jnp.where(here < last, drawn(y), alone)
+            return total + look(table, first) + look(table, second)
 
         def several(turn: Any, total: Any) -> Any:
             for inner in range(_UNROLL):
-                total = two(turn * _UNROLL + inner, total)
+                total = two((turn * _UNROLL + inner).astype(u32), total)
             return total
 
-        total = jax.lax.fori_loop(0, pairs // _UNROLL, several, jnp.zeros(resamples, jnp.float32))
-        total = jax.lax.fori_loop(pairs // _UNROLL * _UNROLL, pairs, two, total)
-        x, y = threefry(key, lane, pairs.astype(u32))
-        total = total + jnp.where(draws % u32(2) == u32(1), drawn(x), jnp.float32(0))
-        return total + look(odd, below(y, odd_size, short=True))
+        turns = last.astype(jnp.int32) // _UNROLL + 1
+        return jax.lax.fori_loop(0, turns, several, jnp.zeros(resamples, jnp.float32))
 
     def rank_sums(key: Any, values: Any, weights: Any, n: Any, *, resamples: int) -> Any:
         """Weighted sums [resamples] over the sorted resample, walked from its largest value down."""
@@ -263,4 +288,4 @@ def _programs() -> tuple[Any, Any]:
         start = (jnp.zeros(resamples, jnp.float32), jnp.zeros(resamples, jnp.float32))
         return jax.lax.fori_loop(0, n, walk, start)[1]
 
-    return jax.jit(means, static_argnames=("resamples", "paired")), jax.jit(rank_sums, static_argnames="resamples")
+    return jax.jit(means, static_argnames=("resamples", "short")), jax.jit(rank_sums, static_argnames="resamples")

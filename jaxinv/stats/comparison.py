@@ -93,8 +93,6 @@ class Comparison:
 
     def rows(self) -> list[tuple[str, str]]:
         """(label, text) of every figure, for a table on any medium."""
-        rates = self.learning_rate
-        rate = f"{rates[0]:g}" if rates[0] == rates[1] else f"{rates[0]:g} (a), {rates[1]:g} (b)"
         waiting = f", {self.done:,} of {self.planned:,} trials done" if self.done < self.planned else ""
         left = "".join(
             f", {count:,} left out ({why})"
@@ -103,7 +101,7 @@ class Comparison:
         )
         rows = [
             ("arms", f"a = {self.arms[0]}, b = {self.arms[1]}"),
-            ("at", f"{self.metric}, step {self.step:,}, learning rate {rate}"),
+            ("at", f"{self.metric}, step {self.step:,}, {_rate_text(self.learning_rate)}"),
             ("pairs", f"{self.n:,}{waiting}{left}"),
             ("diverged", self.diverged_text),
             ("mean (sd) a", f"{self.mean_a:.5f} ({_short(self.sd_a)})"),
@@ -155,7 +153,7 @@ class Comparisons:
 
     def table(self) -> list[list[str]]:
         """A header and one row of text for each pair."""
-        rows = [["a", "b", "n", "a - b", "95% interval", "p", f"p {self.pairs[0].adjustment}", "d_z", "diverged"]]
+        rows = [["a", "b", "n", "a - b", "95% interval", "p", "p adj.", "d_z", "diverged"]]
         for pair in self.pairs:
             diverged = f"{pair.diverged_either}" if pair.diverged_policy == "include" else f"{pair.diverged_either} out"
             rows.append(
@@ -177,11 +175,11 @@ class Comparisons:
         first = self.pairs[0]
         done = f"{first.done:,} of {first.planned:,} trials done" if first.done < first.planned else ""
         policy = "left out, pair by pair" if first.diverged_policy == "exclude" else "included"
-        at = f"{first.metric}, step {first.step:,}, learning rate {first.learning_rate[0]:g}"
+        at = f"{first.metric}, step {first.step:,}, {_rate_text(first.learning_rate)}"
         return [
             ("at", f"{at}; {done}" if done else at),
             ("diverged", f"trials of a pair in which either arm diverged; {policy} in every figure"),
-            ("adjusted", f"{first.adjustment} over {first.family} tests"),
+            ("p adj.", f"{first.adjustment} over {first.family} tests"),
             ("covers", first.covers),
         ]
 
@@ -330,6 +328,11 @@ def interval_text(interval: tuple[float, float], digits: int = 5) -> str:
     """An interval to read."""
     low, high = interval
     return "n/a" if np.isnan(low) else f"[{low:+.{digits}f}, {high:+.{digits}f}]"
+
+
+def _rate_text(rates: tuple[float, float]) -> str:
+    same = rates[0] == rates[1]
+    return f"learning rate {rates[0]:g}" if same else f"learning rates {rates[0]:g} (a) and {rates[1]:g} (b)"
 
 
 def _short(value: float) -> str:

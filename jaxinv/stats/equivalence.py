@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxinv.errors import InputError
 from jaxinv.stats import checks
 from jaxinv.stats.description import plain
 from jaxinv.stats.paired import TTest, paired_t, welch
@@ -45,13 +46,11 @@ def tost(a: Any, b: Any, margin: float, *, alpha: float = 0.05, paired: bool = T
         paired: compare trial by trial; else as unpaired samples of possibly different sizes.
 
     Raises:
-        InputError: margin <= 0, alpha outside (0, 1), unequal trials, or a value that is not finite.
+        InputError: margin <= 0, alpha outside (0, 0.5), unequal trials, or a value that is not finite.
 
     >>> tost([0.50, 0.51, 0.52], [0.51, 0.50, 0.52], margin=0.1).equivalent
     True
     """
-    checks.positive("margin", margin)
-    checks.probability("alpha", alpha)
     first, second = checks.vector("a", a), checks.vector("b", b)
     return tost_of(paired_t(first, second) if paired else welch(first, second), margin, alpha)
 
@@ -60,6 +59,9 @@ def tost_of(test: TTest, margin: float, alpha: float = 0.05) -> Equivalence:
     """`tost` from a t-test already made of one pair of vectors."""
     from scipy import special
 
+    checks.positive("margin", margin)
+    if checks.probability("alpha", alpha) >= 0.5:
+        raise InputError(f"alpha: {alpha!r} leaves no interval of level 1 - 2 alpha; it must be below 0.5")
     difference, nan = test.difference, float("nan")
     if np.isnan(test.t):
         interval, lower, upper = (nan, nan), nan, nan

@@ -84,7 +84,7 @@ def paired_t(a: Any, b: Any, *, axis: int = -1) -> TTest:
 
 
 def welch(a: Any, b: Any, *, axis: int = -1) -> TTest:
-    """Welch's t-test of mean a - mean b for *unpaired* trials (`scipy.stats.ttest_ind`, unequal variances).
+    """Welch's t-test of mean a - mean b for *unpaired* trials (`scipy.stats.ttest_ind_from_stats`, unequal variances).
 
     For runs that share neither weights nor batches: chains against chains, or an arm against itself under other
     seeds. The two samples may differ in size. `sd` is the square root of var a + var b. Both samples constant:
@@ -103,7 +103,7 @@ def welch(a: Any, b: Any, *, axis: int = -1) -> TTest:
     difference = first.mean(axis=-1) - second.mean(axis=-1)
     if min(n) < 2:
         return _ttest(n, difference, nothing, nothing, (nothing, nothing), nothing, nothing, nothing)
-    from scipy import stats
+    from scipy import special, stats
 
     same = checks.constant(first) & checks.constant(second)
     difference = np.where(same, first[..., 0] - second[..., 0], difference)
@@ -114,14 +114,14 @@ def welch(a: Any, b: Any, *, axis: int = -1) -> TTest:
     p = np.where(same, np.where(difference == 0, 1.0, 0.0), nothing)
     low, high, df = np.where(same, difference, nothing), np.where(same, difference, nothing), nothing.copy()
     if not same.all():
-        # SciPy warns of a constant arm; its deviations, set to exactly zero, are as good.
-        parts = [x[~same] - x[~same].mean(axis=-1, keepdims=True) for x in (first, second)]
-        for part, x in zip(parts, (first, second), strict=True):
-            part[checks.constant(x[~same])] = 0.0
-        test: Any = stats.ttest_ind(parts[0] + difference[~same][..., None], parts[1], equal_var=False, axis=-1)
-        interval = test.confidence_interval(0.95)
-        t[~same], p[~same], df[~same] = test.statistic, test.pvalue, test.df
-        low[~same], high[~same] = interval.low, interval.high
+        rest = ~same
+        moments = [(x[rest].mean(axis=-1), np.sqrt(v[rest])) for x, v in zip((first, second), variance, strict=True)]
+        test: Any = stats.ttest_ind_from_stats(*moments[0], n[0], *moments[1], n[1], equal_var=False)
+        shares = [v[rest] / size for v, size in zip(variance, n, strict=True)]
+        df[rest] = (shares[0] + shares[1]) ** 2 / (shares[0] ** 2 / (n[0] - 1) + shares[1] ** 2 / (n[1] - 1))
+        half = special.stdtrit(df[rest], 0.975) * error[rest]
+        t[rest], p[rest] = test.statistic, test.pvalue
+        low[rest], high[rest] = difference[rest] - half, difference[rest] + half
     return _ttest(n, difference, sd, error, (low, high), t, df, p)
 
 

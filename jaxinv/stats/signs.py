@@ -80,15 +80,15 @@ def wilcoxon(a: Any, b: Any, *, resolution: float = 0.0) -> PTest:
 
     Args:
         a, b: the same trials in two arms [T].
-        resolution: differences are rounded to multiples of this before they are ranked (0: not at all), so that ties
-            broken by float32 rounding count as ties.
+        resolution: sizes of differences no further apart than this are one size (0: none are), so that ties broken
+            by float32 rounding count as ties.
 
     Returns:
         `PTest(p_value, method)`: p = 1 where all differences are zero, NaN without trials.
     """
     d = _differences(a, b)
-    if resolution > 0:
-        d = np.round(d / resolution)  # ranks do not mind the scale
+    if resolution > 0 and d.size:
+        d = np.sign(d) * _merged(np.abs(d), resolution)
     if d.size == 0:
         return PTest(float("nan"), "no trials")
     d = d[d != 0]
@@ -109,6 +109,19 @@ def _differences(a: Any, b: Any) -> np.ndarray:
     if first.ndim != 1:
         raise InputError(f"a: shape {first.shape}; one value per trial, shape (T,), is needed")
     return first - second
+
+
+def _merged(size: np.ndarray, resolution: float) -> np.ndarray:
+    """Sizes with clumps of width `resolution` made equal; where values lie dense, a grid that fine cuts them up."""
+    values, back = np.unique(size, return_inverse=True)
+    first = np.diff(values, prepend=-np.inf) > resolution
+    first |= (values > 0) & (np.concatenate([[0.0], values[:-1]]) == 0)  # no difference is not a small one
+    clump = np.cumsum(first) - 1
+    start = values[first]
+    last = values[np.append(np.flatnonzero(first)[1:] - 1, values.size - 1)]
+    wide = (last - start > 2 * resolution)[clump]
+    grid = np.round((values - start[clump]) / resolution) * resolution
+    return (start[clump] + np.where(wide, grid, 0.0))[back]
 
 
 def _exact(d: np.ndarray) -> float:
