@@ -9,12 +9,12 @@ from jaxinv.stats.bootstrap import Bootstrap, bootstrap_interval
 from jaxinv.stats.comparison import Comparison, Comparisons, compare, compare_all
 from jaxinv.stats.description import Summary, interquartile_mean, published_z, summary
 from jaxinv.stats.equivalence import Equivalence, tost
+from jaxinv.stats.images import McNemar, Variation, mcnemar, variation
 from jaxinv.stats.multiplicity import benjamini_hochberg, holm
 from jaxinv.stats.paired import Pairing, TTest, cohen_dz, paired_t, pairing, superiority, welch
-from jaxinv.stats.power import TrialsNeeded, power, trials_needed
+from jaxinv.stats.planning import TrialsNeeded, power, trials_needed
 from jaxinv.stats.selection import PairedTrials, paired_trials
 from jaxinv.stats.signs import PTest, sign_flip, wilcoxon
-from jaxinv.stats.variation import McNemar, Variation, mcnemar, variation
 
 __all__ = [
     "Bootstrap",
