@@ -50,7 +50,7 @@ _HOME = {
     "run": "runner",
 }
 
-__all__ = [*_HOME]  # noqa: PLE0604
+__all__ = [*_HOME]
 
 
 def __getattr__(name: str) -> Any:

@@ -34,10 +34,33 @@ MODELS: dict[str, str] = {
 
 OPTIMIZERS: dict[str, str] = {
     name: f"optax.{name}"
-    for name in (
-        "sgd adam adamw adabelief adadelta adafactor adagrad adamax adamaxw adan amsgrad fromage lamb lars lion nadam "
-        "nadamw novograd optimistic_gradient_descent radam rmsprop rprop sign_sgd sm3 yogi"
-    ).split()
+    for name in [
+        "sgd",
+        "adam",
+        "adamw",
+        "adabelief",
+        "adadelta",
+        "adafactor",
+        "adagrad",
+        "adamax",
+        "adamaxw",
+        "adan",
+        "amsgrad",
+        "fromage",
+        "lamb",
+        "lars",
+        "lion",
+        "nadam",
+        "nadamw",
+        "novograd",
+        "optimistic_gradient_descent",
+        "radam",
+        "rmsprop",
+        "rprop",
+        "sign_sgd",
+        "sm3",
+        "yogi",
+    ]
 }
 
 DATASETS: dict[str, str] = {

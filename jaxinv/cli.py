@@ -8,7 +8,7 @@ import re
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal
 
 import tyro
@@ -69,7 +69,7 @@ class Replicate(Machine, Output):
 
     def __call__(self) -> None:
         self.ready()
-        from jaxinv import replicate
+        from jaxinv import replicate, tables
 
         with resumable(self.out):
             summary = replicate.replicate(
@@ -86,10 +86,7 @@ class Replicate(Machine, Output):
             return
         print(replicate.table(summary))
         print(f"\n{fill(replicate.DIFFERENCE)}")
-        seconds = summary["seconds"]
-        print(
-            f"\n{seconds['total']:.1f} s, of which {seconds['compile']:.1f} compiling and {seconds['train']:.1f} training."
-        )
+        print(f"\n{tables.spent(summary['seconds'])}")
         print(f"Figures, results and summary.json: {summary['out']}")
 
 

@@ -1,11 +1,10 @@
-"""From a study's names to what there is to run: data, fitted arms, and the groups of arms that share a pass over the data."""
+"""From a study's names to what there is to run: data, fitted arms, and the groups of arms that read the same images."""
 
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxinv import deltas, keys
@@ -72,14 +71,14 @@ class Job:
             params = arm.fit(data.x_train)
             if arm.affine is None:
                 images = transform(arm, params, data.x_train), transform(arm, params, data.x_test)
-                identity = Arm(np.ones((1, *shape), np.float32), np.zeros((1, *shape), np.float32))  # pyright: ignore[reportArgumentType]
+                identity = Arm(np.ones((1, *shape), np.float32), np.zeros((1, *shape), np.float32))
                 single.append(Group((position,), identity, images, False))
             else:
                 scale, offset = (np.asarray(a, np.float32) for a in arm.affine(params, shape))
                 fits = self.model.fold is not None and (
                     self.model.fold_refusal is None or self.model.fold_refusal(scale, offset) is None
                 )
-                (folded if fits else unfolded).append((position, Arm(scale, offset)))  # pyright: ignore[reportArgumentType]
+                (folded if fits else unfolded).append((position, Arm(scale, offset)))
         together = [
             Group(
                 tuple(position for position, _ in members),
@@ -111,8 +110,8 @@ class Job:
         """The arrays that every trial of a group reads, test images in tiles of at most `tile`."""
         train, test = group.images
         return Data(
-            train,  # pyright: ignore[reportArgumentType]
-            self.dataset.y_train,  # pyright: ignore[reportArgumentType]
+            train,
+            self.dataset.y_train,
             *tiles(test, self.dataset.y_test, tile),
         )
 
@@ -124,7 +123,7 @@ def prepare(study: Study, *, data_dir: str | None = None) -> Job:
       InputError: a batch larger than the training set, or parts that do not fit together.
       DataError: the data cannot be had.
     """
-    dataset = load_dataset(study.dataset, data_dir=data_dir)  # pyright: ignore[reportArgumentType]
+    dataset = load_dataset(study.dataset, data_dir=data_dir)
     count = len(dataset.x_train)
     if study.batch_size > count:
         raise InputError(f"batch_size: {study.batch_size} is more than the {count} training images; give 1 to {count}")

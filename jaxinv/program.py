@@ -11,9 +11,11 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jaxinv import keys
+from jaxinv.sizing import Device
 from jaxinv.trial import Arm, Data, Outcome, Setting, Trial, whole_trial
 
 TRIALS = "trials"  # the mesh axis
+_NONE, _EVERY = Arm(None, None), Arm(0, 0)  # which axis of an arm to map over
 
 
 def map_settings(phase: Callable[..., Any], *, one_by_one: bool) -> Callable[..., Any]:
@@ -32,7 +34,11 @@ def map_settings(phase: Callable[..., Any], *, one_by_one: bool) -> Callable[...
 
         return mapped
 
-    rates, arms, trials = over(Setting(None, 0, None)), over(Setting(None, None, 0)), over(Setting(0, None, None))  # pyright: ignore[reportArgumentType]
+    rates, arms, trials = (
+        over(Setting(None, 0, _NONE)),
+        over(Setting(None, None, _EVERY)),
+        over(Setting(0, None, _NONE)),
+    )
     grid = arms(rates(phase))
     if not one_by_one:
         return trials(grid)
@@ -59,7 +65,7 @@ class Plan(NamedTuple):
     arms: int
     rates: int
     per_device: int
-    devices: tuple[jax.Device, ...]
+    devices: tuple[Device, ...]
     wide_evaluation: bool
     precision: Literal["exact", "fast"]
 

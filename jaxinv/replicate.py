@@ -19,6 +19,8 @@ from jaxinv.data import load_dataset
 from jaxinv.errors import InputError
 from jaxinv.files import write_text
 from jaxinv.progress import Report
+from jaxinv.stats.comparison import p_text
+from jaxinv.stats.description import plain
 from jaxinv.study import Study
 from jaxinv.tables import interval, number, text_table
 
@@ -28,9 +30,9 @@ ARMS = tuple(PUBLISHED)
 UPDATES, LOOKS = 50, 100
 
 DIFFERENCE = (
-    "The two readings differ because the published script initialises the network once per preprocessing, outside its loop "
-    "over trials: what it calls trial 100 has had 5,000 updates, not 50. Fresh trials of 50 updates, as its text says, "
-    "score lower, and far lower with inverted pixels."
+    "The two readings differ because the published script initialises the network once per preprocessing, outside its "
+    "loop over trials: what it calls trial 100 has had 5,000 updates, not 50. Fresh trials of 50 updates, as its text "
+    "says, score lower, and far lower with inverted pixels."
 )
 
 
@@ -103,7 +105,7 @@ def as_written(results: xr.Dataset) -> dict[str, Any]:
     figures: dict[str, Any] = {"chains": results.sizes["trial"]}
     for arm in ARMS:
         values = means.sel(arm=arm).values
-        figures[arm] = arm_figures(values) | {"z": stats.plain(stats.published_z(PUBLISHED[arm], values))}
+        figures[arm] = arm_figures(values) | {"z": plain(stats.published_z(PUBLISHED[arm], values))}
     return figures
 
 
@@ -113,7 +115,7 @@ def independent(results: xr.Dataset) -> dict[str, Any]:
     figures: dict[str, Any] = {"trials": results.sizes["trial"]}
     for arm in ARMS:
         figures[arm] = arm_figures(results.accuracy.sel(arm=arm).isel(learning_rate=0, step=-1).values)
-    figures["difference"] = stats.plain(
+    figures["difference"] = plain(
         {"mean": pair.difference, "ci95": pair.ci95, "p_value": pair.p_value, "effect_size": pair.effect_size}
     )
     return figures
@@ -122,13 +124,13 @@ def independent(results: xr.Dataset) -> dict[str, Any]:
 def arm_figures(values: np.ndarray) -> dict[str, Any]:
     """Mean, standard deviation and 95 % interval of the mean."""
     summary = stats.summary(values.astype(np.float64))
-    return stats.plain({"mean": summary.mean, "sd": summary.sd, "ci95": summary.ci95})
+    return plain({"mean": summary.mean, "sd": summary.sd, "ci95": summary.ci95})
 
 
 def weight_change(results: xr.Dataset, border: np.ndarray) -> dict[str, Any]:
     """Border against centre in each arm's heatmap."""
     heatmaps = results.weight_delta.isel(learning_rate=0)
-    return {arm: stats.plain(deltas.summarise(heatmaps.sel(arm=arm).values, border)) for arm in ARMS}
+    return {arm: plain(deltas.summarise(heatmaps.sel(arm=arm).values, border)) for arm in ARMS}
 
 
 def draw(folder: Path, results: dict[str, xr.Dataset], border: np.ndarray) -> None:
@@ -156,7 +158,7 @@ def table(summary: dict[str, Any]) -> str:
         change = summary["weight_delta"][arm]
         moved.append([arm, *(number(change[name]) for name in ("border_max", "border_mean", "centre_mean"))])
     trials.append(["difference", number(gap["mean"]), "", interval(gap["ci95"])])
-    p = "n/a" if gap["p_value"] is None else stats.p_text(gap["p_value"])
+    p = "n/a" if gap["p_value"] is None else p_text(gap["p_value"])
     return f"""MNIST softmax regression, SGD 0.5, batches of 100: normal against inverted pixels
 
 As written: {written["chains"]} chains of {UPDATES * LOOKS:,} updates, each the mean of {LOOKS} looks

@@ -19,6 +19,7 @@ from jaxinv.errors import DataError, InputError
 from jaxinv.job import Group, Job, prepare
 from jaxinv.program import Plan, Program, program
 from jaxinv.progress import Report, reporting
+from jaxinv.sizing import Device
 from jaxinv.store import Block, Layout, Memory, Store, check_folder
 from jaxinv.study import Study
 from jaxinv.trial import Outcome
@@ -48,8 +49,8 @@ def run(
         in the end; only in memory.
 
     Returns:
-      An `xarray.Dataset` with dimensions arm, learning_rate, trial, step (the evaluated steps), row, col, channel, layer:
-      `accuracy` and `test_loss` (arm, learning_rate, trial, step); `diverged` (arm, learning_rate, trial);
+      An `xarray.Dataset` with dimensions arm, learning_rate, trial, step (the evaluated steps), row, col, channel and
+      layer: `accuracy` and `test_loss` (arm, learning_rate, trial, step); `diverged` (arm, learning_rate, trial);
       `weight_delta` (arm, learning_rate, row, col, channel), the mean over trials that did not diverge of the largest
       change over outputs, where the first layer reads pixels; `layer_delta` (arm, learning_rate, trial, layer).
       Attributes hold the study's JSON and hash, the data's fingerprint, versions and device.
@@ -110,7 +111,7 @@ def run(
     return results
 
 
-def local_devices(count: int | None) -> tuple[jax.Device, ...]:
+def local_devices(count: int | None) -> tuple[Device, ...]:
     """The first `count` of this process's devices, or all of them."""
     available = jax.local_devices()
     if count is None:
@@ -124,7 +125,7 @@ def local_devices(count: int | None) -> tuple[jax.Device, ...]:
 class Worker:
     """Computes the outcomes of any trials of a job, a call at a time; compiles when the first are asked for."""
 
-    def __init__(self, job: Job, devices: tuple[jax.Device, ...], chunk: int | None, per_image: bool) -> None:
+    def __init__(self, job: Job, devices: tuple[Device, ...], chunk: int | None, per_image: bool) -> None:
         self.job, self.devices, self.per_image = job, devices, per_image
         self.sizes = sizing.choose(job, devices, chunk)
         self.block = sizing.block_length(job, devices, self.sizes.per_device * len(devices))
@@ -202,7 +203,7 @@ class Worker:
         self._ready = []
 
     def _fetch(self, count: int, outcomes: list[Outcome]) -> Block:
-        """Outcomes of all groups, [T, A, L, ...] each, as one block in the order of the study's arms, [A, L, T, ...]."""
+        """Outcomes of all groups, [T, A, L, ...] each, as one block [A, L, T, ...] in the order of the study's arms."""
         order = np.argsort([position for group, _, _ in self._ready for position in group.positions])
 
         def gather(name: str) -> np.ndarray:
@@ -225,12 +226,11 @@ class Worker:
 
 def _join(parts: list[Block]) -> Block:
     """Blocks of consecutive trials as one."""
-    return Block(
-        *(None if column[0] is None else np.concatenate(column, axis=2) for column in zip(*parts, strict=True))
-    )
+    joined: Any = [None if a[0] is None else np.concatenate(a, axis=2) for a in zip(*parts, strict=True)]
+    return Block(*joined)
 
 
-def provenance(job: Job, devices: tuple[jax.Device, ...]) -> dict[str, str]:
+def provenance(job: Job, devices: tuple[Device, ...]) -> dict[str, str]:
     """What identifies results: study, data, versions, device."""
     packages = ("jaxinv", "jax", "jaxlib", "flax", "optax", "numpy")
     versions = {name: metadata.version(name) for name in packages}

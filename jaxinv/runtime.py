@@ -1,4 +1,4 @@
-"""What has to be settled before JAX is first used: how many CPU devices there are, and where compiled programs are kept.
+"""What has to be settled before JAX is first used: how many CPU devices there are, where compiled programs are kept.
 
 The command line does this; a library must not, so `ji.run` leaves both to its caller.
 """

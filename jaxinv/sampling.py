@@ -80,7 +80,7 @@ def _halves(n: int) -> tuple[int, int]:
 
 
 def _mix(x: jax.Array, salt: jax.Array) -> jax.Array:
-    """A 32-bit finaliser (C. Wellons' `lowbias32`): each bit of the input flips each bit of the output half of the time."""
+    """A 32-bit finaliser (C. Wellons' `lowbias32`): each bit of x flips each bit of the result half of the time."""
     x = x ^ salt
     x = (x ^ (x >> 16)) * jnp.uint32(0x7FEB352D)
     x = (x ^ (x >> 15)) * jnp.uint32(0x846CA68B)

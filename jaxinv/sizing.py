@@ -11,6 +11,8 @@ from jax.extend import core as jex
 from jaxinv import keys
 from jaxinv.job import Job
 
+Device = Any  # jax.Device, which type checkers take for a variable
+
 CPU_TRIALS = 25  # per device and call; more gain nothing once their evaluation is one wide product
 CPU_TILE_BYTES = 16 << 20  # what a tile of an evaluation may take: about a last-level cache
 ACCELERATOR_TILE_BYTES = 1 << 30
@@ -37,7 +39,7 @@ def activation_bytes(job: Job) -> int:
     return max(_bytes(traced.jaxpr, parameters), 4 * math.prod(job.image_shape) * count) // count
 
 
-def choose(job: Job, devices: tuple[jax.Device, ...], chunk: int | None) -> Sizes:
+def choose(job: Job, devices: tuple[Device, ...], chunk: int | None) -> Sizes:
     """Trials per device and call, and the length of a tile, for a job on some devices.
 
     On CPUs the caches decide; elsewhere memory does: what a trial carries (weights, optimizer, gradients) and what its
@@ -69,7 +71,7 @@ def choose(job: Job, devices: tuple[jax.Device, ...], chunk: int | None) -> Size
     return Sizes(per_device, tile, wide, why)
 
 
-def block_length(job: Job, devices: tuple[jax.Device, ...], call: int) -> int:
+def block_length(job: Job, devices: tuple[Device, ...], call: int) -> int:
     """Trials in one block of the store: a whole number of calls, about two seconds of work, at most 4,096."""
     work = flops(job)
     target = BLOCK_FLOPS.get(devices[0].platform, 2e13) * len(devices) / work
@@ -96,7 +98,7 @@ def flops(job: Job) -> float:
     return len(study.arms) * len(study.learning_rates) * (study.steps * study.batch_size * update + looks * forward)
 
 
-def free_bytes(device: jax.Device) -> int:
+def free_bytes(device: Device) -> int:
     """Memory that is free on a device now; for a CPU, the machine's."""
     stats = device.memory_stats()
     if stats and "bytes_limit" in stats:

@@ -79,8 +79,8 @@ class Study:
                 )
         if self.steps * self.batch_size > MAX_EXAMPLES:
             raise InputError(
-                f"steps: {self.steps} steps of batch_size={self.batch_size} draw more than {MAX_EXAMPLES} examples a trial;"
-                " lower one of them"
+                f"steps: {self.steps} steps of batch_size={self.batch_size} draw more than {MAX_EXAMPLES} examples "
+                "a trial; lower one of them"
             )
         _set(self, "learning_rate", _learning_rate(self.learning_rate))
         _set(self, "illumination", _number("illumination", self.illumination))
@@ -129,7 +129,8 @@ class Study:
             for item in value if isinstance(value, (list, tuple)) else (value,):
                 if isinstance(item, dict):
                     raise InputError(f"{name}: {item} is an object of your own; build the Study in Python with it")
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
+        values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()}
+        return cls(**values)
 
     @classmethod
     def from_json(cls, text: str) -> "Study":

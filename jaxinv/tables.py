@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from jaxinv import stats
+from jaxinv.stats.description import plain
 
 
 def run_summary(results: xr.Dataset) -> dict[str, Any]:
@@ -28,7 +29,7 @@ def run_summary(results: xr.Dataset) -> dict[str, Any]:
                     "diverged": int(cell.diverged.sum()),
                 }
             )
-    return stats.plain(
+    return plain(
         {
             "study": json.loads(results.attrs["study"]),
             "study_hash": results.attrs["study_hash"],
@@ -58,11 +59,14 @@ def run_table(summary: dict[str, Any]) -> str:
     ]
     trials = rows[0]["trials"]
     rate = "" if many_rates else f", learning rate {rows[0]['learning_rate']:g}"
-    title = f"{plain_name(study['dataset'])}, {plain_name(study['model'])}, {plain_name(study['optimizer'])}{rate}: {trials} trials of {study['steps']} updates"
-    spent = (
-        f"{seconds['total']:.1f} s, of which {seconds['compile']:.1f} compiling and {seconds['train']:.1f} training."
-    )
-    return f"{title}\n\n{text_table([head, *lines])}\n\n{spent}"
+    names = ", ".join(plain_name(study[field]) for field in ("dataset", "model", "optimizer"))
+    title = f"{names}{rate}: {trials} trials of {study['steps']} updates"
+    return f"{title}\n\n{text_table([head, *lines])}\n\n{spent(seconds)}"
+
+
+def spent(seconds: dict[str, float]) -> str:
+    """Where the time went."""
+    return f"{seconds['total']:.1f} s, of which {seconds['compile']:.1f} compiling and {seconds['train']:.1f} training."
 
 
 def plain_name(value: Any) -> str:

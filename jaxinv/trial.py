@@ -7,8 +7,8 @@ A trial is four phases, each a method of `Trial` and a pure function of arrays:
     evaluate  accuracy and loss on all test images
     change    how far the weights moved
 
-`whole_trial` strings them together. It can be told how to map the phases, so that the very same lines make one trial or a
-chunk of them under many arms and learning rates.
+`whole_trial` strings them together. It can be told how to map the phases, so that the very same lines make one trial
+or a chunk of them under many arms and learning rates.
 """
 
 import math
@@ -30,18 +30,21 @@ from jaxinv.sampling import batch_indices
 DIVERGED_LOSS = 1000.0
 
 
+Array = Any  # a jax.Array, or what stands for one: NumPy's, an axis to map over, a shape and dtype
+
+
 class Arm(NamedTuple):
     """An affine presentation of the images: a network sees scale * image + offset; both float32 [H, W, K]."""
 
-    scale: jax.Array
-    offset: jax.Array
+    scale: Array
+    offset: Array
 
 
 class Setting(NamedTuple):
     """What sets one training apart from the next."""
 
-    key: jax.Array  # the trial's own; the same for every arm and learning rate
-    learning_rate: jax.Array  # scalar
+    key: Array  # the trial's own; the same for every arm and learning rate
+    learning_rate: Array  # scalar
     arm: Arm
 
 
@@ -51,10 +54,10 @@ class Data(NamedTuple):
     The test images come in tiles of equal length, the last filled up with images labelled -1.
     """
 
-    x_train: jax.Array  # [N, H, W, K]
-    y_train: jax.Array  # int32 [N]
-    x_test: jax.Array  # [tiles, tile, H, W, K]
-    y_test: jax.Array  # int32 [tiles, tile]
+    x_train: Array  # [N, H, W, K]
+    y_train: Array  # int32 [N]
+    x_test: Array  # [tiles, tile, H, W, K]
+    y_test: Array  # int32 [tiles, tile]
 
 
 class Progress(NamedTuple):
@@ -188,8 +191,8 @@ def whole_trial(
     """A trial from its setting to its outcome.
 
     Left alone, it is one trial: one key, one learning rate, one arm, and an `Outcome` of the shapes that it states.
-    To make many, `each` and `together` turn a phase, `(at, setting, *shared) -> ...`, into one over more axes of `at` and
-    `setting`: `each` for the training, `together` for what is cheaper as one wide product over many trials.
+    To make many, `each` and `together` turn a phase, `(at, setting, *shared) -> ...`, into one over more axes of `at`
+    and `setting`: `each` for the training, `together` for what is cheaper as one wide product over many trials.
     """
     at = each(trial.start)(None, setting)
 

@@ -10,10 +10,38 @@ import pytest
 import jaxinv
 
 ROOT = Path(jaxinv.__file__).parent
-ORDER = (
-    "errors catalogue files study keys data preprocess sampling conv models optimizers deltas trial job sizing program "
-    "progress store runner stats theory claims plots replicate report tables sheets runtime cli __main__"
-).split()
+ORDER = [
+    "errors",
+    "catalogue",
+    "files",
+    "study",
+    "keys",
+    "data",
+    "preprocess",
+    "sampling",
+    "conv",
+    "models",
+    "optimizers",
+    "deltas",
+    "trial",
+    "job",
+    "sizing",
+    "program",
+    "progress",
+    "store",
+    "runner",
+    "stats",
+    "theory",
+    "claims",
+    "tables",
+    "plots",
+    "replicate",
+    "report",
+    "sheets",
+    "runtime",
+    "cli",
+    "__main__",
+]
 
 
 def modules() -> list[Path]:

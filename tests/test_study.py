@@ -87,9 +87,18 @@ def test_hash_ignores_trials_alone() -> None:
     base = Study()
     assert base.replace(trials=7).hash == base.hash
     changes = {
-        "dataset": "tfds:mnist", "arms": ("inverted", "normal"), "model": "mlp", "optimizer": "adam", "learning_rate": (0.5,), "batch_size": 50,
-        "steps": 100, "eval_every": 10, "seed": 1, "illumination": 0.5, "precision": "fast",
-    }  # fmt: skip
+        "dataset": "tfds:mnist",
+        "arms": ("inverted", "normal"),
+        "model": "mlp",
+        "optimizer": "adam",
+        "learning_rate": (0.5,),
+        "batch_size": 50,
+        "steps": 100,
+        "eval_every": 10,
+        "seed": 1,
+        "illumination": 0.5,
+        "precision": "fast",
+    }
     assert set(changes) | {"trials"} == set(Study.__dataclass_fields__)
     for name, value in changes.items():
         assert base.replace(**{name: value}).hash != base.hash, name
