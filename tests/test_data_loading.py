@@ -14,8 +14,8 @@ ROOT = Path(__file__).parents[1]
 
 
 def test_a_dataset_is_returned_as_it_is():
-    images = np.zeros((2, 3, 3), np.uint8)
-    data = Dataset(x_train=images, y_train=[0, 1], x_test=images, y_test=[0, 1])
+    images, labels = np.zeros((2, 3, 3), np.uint8), np.arange(2)
+    data = Dataset(x_train=images, y_train=labels, x_test=images, y_test=labels)
     assert load_dataset(data) is data
 
 

@@ -91,7 +91,7 @@ def test_pickles_are_never_loaded(tmp_path):
 
 
 def test_a_zip_bomb_is_refused_before_it_is_unpacked(tmp_path):
-    size = 2**28
+    size = 2**26
     stream = io.BytesIO()
     np.lib.format.write_array_header_1_0(
         stream, {"descr": "|u1", "fortran_order": False, "shape": (size // 784, 28, 28)}
@@ -99,7 +99,7 @@ def test_a_zip_bomb_is_refused_before_it_is_unpacked(tmp_path):
     path = tmp_path / "bomb.npz"
     write(path, zipfile.ZIP_DEFLATED, x_train=stream.getvalue() + bytes(size // 784 * 784))
     assert path.stat().st_size < size / 500
-    with pytest.raises(InputError, match=r"its arrays would take 268,\d{3},\d{3} bytes; allowed: at most 1,000,000"):
+    with pytest.raises(InputError, match=r"its arrays would take 67,\d{3},\d{3} bytes; allowed: at most 1,000,000"):
         read_npz(path, limit=1_000_000)
 
 
@@ -184,7 +184,7 @@ def fingerprint_or_refusal(path: Path) -> str:
 def test_a_flipped_bit_anywhere_never_gives_other_images(tmp_path, method):
     path = write(tmp_path / "a.npz", method)
     whole, expected = path.read_bytes(), read_npz(path).fingerprint
-    for position in range(0, len(whole), 3):
+    for position in range(0, len(whole), 7):
         damaged = bytearray(whole)
         damaged[position] ^= 1 << position % 8
         path.write_bytes(damaged)

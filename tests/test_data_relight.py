@@ -50,8 +50,8 @@ def test_gains_and_offsets_are_uniform_and_independent():
     lost, share = (1 - gain) / strength, offset / (1 - gain)
     assert stats.kstest(lost, "uniform").pvalue > 1e-3
     assert stats.kstest(share, "uniform").pvalue > 1e-3
-    assert abs(stats.pearsonr(lost, share).statistic) < 0.03
-    assert abs(stats.pearsonr(lost[1:], lost[:-1]).statistic) < 0.03
+    assert abs(np.corrcoef(lost, share)[0, 1]) < 0.03
+    assert abs(np.corrcoef(lost[1:], lost[:-1])[0, 1]) < 0.03
 
 
 def test_the_streams_are_philox_words():
@@ -92,7 +92,8 @@ def test_strength_zero_changes_no_pixel():
 
 def test_the_rest_of_the_dataset_stays():
     x = RNG.integers(0, 256, (5, 3, 2, 4), dtype=np.uint8)
-    data = Dataset(x_train=x, y_train=[0, 1, 2, 3, 0], x_test=x[:2], y_test=[1, 0], name="rgba", classes=9)
+    labels = np.array([0, 1, 2, 3, 0])
+    data = Dataset(x_train=x, y_train=labels, x_test=x[:2], y_test=labels[:2], name="rgba", classes=9)
     before = data.fingerprint
     lit = relight(data, strength=0.5, seed=2)
     assert lit.name == "rgba+relight(strength=0.5, seed=2)"

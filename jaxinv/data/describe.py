@@ -6,7 +6,7 @@ from pathlib import Path
 
 from jaxinv.data.bundled import PACKED
 from jaxinv.data.tfds import CACHE, Request, data_root, find_prepared, prepared_folders, quiet
-from jaxinv.errors import InputError
+from jaxinv.errors import DataError, InputError
 
 
 @dataclass(frozen=True)
@@ -48,19 +48,15 @@ def describe_datasets(data_dir: str | os.PathLike[str] | None = None) -> list[Da
 
 
 def _prepared_row(request: Request, folder: Path) -> DatasetRow:
-    import tensorflow_datasets as tfds
-
-    from jaxinv.data.tfds_records import layout, test_split_of
+    from jaxinv.data.tfds_records import layout, prepared_info, test_split_of
 
     try:
         with quiet():
-            info = tfds.builder_from_directory(str(folder)).info
+            info = prepared_info(folder)
             where = layout(str(request), info)
             test = test_split_of(str(request), info)
-    except InputError as error:
+    except (InputError, DataError) as error:
         return DatasetRow(str(request), f"not usable: {str(error).removeprefix('dataset: ')}", folder)
-    except (ValueError, OSError, KeyError, AttributeError) as error:
-        return DatasetRow(str(request), f"not usable: damaged ({' '.join(str(error).split())})", folder)
     train_shape, test_shape = ((info.splits[split].num_examples, *where.shape) for split in ("train", test))
     state = "cached" if (folder / CACHE).is_file() else "prepared"
     return DatasetRow(str(request), state, folder, train_shape, test_shape, where.classes)

@@ -171,15 +171,10 @@ def near_names(name: str, known: list[str]) -> str:
 
 
 def _decode(folder: Path, request: Request) -> tuple[Dataset, str]:
-    import tensorflow_datasets as tfds
-
-    from jaxinv.data.tfds_records import layout, read_split, test_split_of
+    from jaxinv.data.tfds_records import layout, prepared_info, read_split, test_split_of
 
     with quiet():
-        try:
-            info = tfds.builder_from_directory(str(folder)).info
-        except (ValueError, OSError, KeyError, AttributeError) as error:
-            raise DataError(f"{folder}: the prepared dataset is damaged ({_one_line(error)})") from error
+        info = prepared_info(folder)
         where = layout(str(request), info)
         test_split = test_split_of(str(request), info)
         x_train, y_train = read_split(info, "train", where)
@@ -251,7 +246,3 @@ def _default_config(base: Path) -> str | None:
         return json.loads((base / ".config" / "metadata.json").read_text())["default_config_name"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

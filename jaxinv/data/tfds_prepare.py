@@ -2,9 +2,11 @@
 
 import gzip
 import hashlib
+import io
 import logging
 import os
 import shlex
+import struct
 import threading
 import uuid
 import zlib
@@ -118,7 +120,10 @@ def _stock_builder(request: Request, root: Path) -> Any:
             f"dataset: '{request}' is neither known to tensorflow-datasets {tfds.__version__} nor prepared in {root}"
             + near_names(request.name, known)
         )
-    return tfds.builder_cls(request.name)
+    try:
+        return tfds.builder_cls(request.name)
+    except ImportError as error:
+        raise DataError(f"'{request}': tensorflow-datasets lacks what it needs for it ({error})") from error
 
 
 def _check_usable(request: Request, stock: Any) -> None:
@@ -139,8 +144,7 @@ def _check_usable(request: Request, stock: Any) -> None:
 
 
 def _tensorflow_free(stock: Any) -> Any:
-    """A stock builder that reads its files with NumPy and hands over images that need no TensorFlow to encode."""
-    from PIL import Image
+    """A stock builder that reads its files with NumPy and hands over images already encoded, as if they were files."""
 
     class Builder(stock, skip_registration=True):  # pyright: ignore[reportGeneralTypeIssues, reportCallIssue]
         name = stock.name
@@ -156,9 +160,25 @@ def _tensorflow_free(stock: Any) -> Any:
             x = np.frombuffer(gzip.decompress(images.read_bytes()), np.uint8, offset=16).reshape(-1, 28, 28)
             y = np.frombuffer(gzip.decompress(labels.read_bytes()), np.uint8, offset=8)
             for index, (image, label) in enumerate(zip(x, y, strict=True)):
-                yield index, {"image": Image.fromarray(image), "label": int(label)}
+                yield index, {"image": io.BytesIO(png(image)), "label": int(label)}
 
     return Builder
+
+
+def png(image: np.ndarray) -> bytes:
+    """A grey image, uint8 [H, W], as a PNG file; for images this small, five times as fast as a library's encoder."""
+    height, width = image.shape
+    rows = np.zeros((height, 1 + width), np.uint8)  # each row begins with the number of its filter: 0, none
+    rows[:, 1:] = image
+    parts = (
+        (b"IHDR", struct.pack(">2I5B", width, height, 8, 0, 0, 0, 0)),  # 8 bits, grey; the last 0: not interlaced
+        (b"IDAT", zlib.compress(rows.data, 1)),
+        (b"IEND", b""),
+    )
+    framed = (
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in parts
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(framed)
 
 
 def _originals(request: Request, stock: Any, root: Path, manual_dir: str | os.PathLike[str] | None) -> Path:

@@ -28,6 +28,21 @@ class Layout:
     classes: int
 
 
+def prepared_info(folder: Path) -> Any:
+    """The `tfds.core.DatasetInfo` of a prepared dataset.
+
+    Raises:
+        DataError: its descriptions are damaged.
+    """
+    import tensorflow_datasets as tfds
+    from google.protobuf.json_format import ParseError
+
+    try:
+        return tfds.builder_from_directory(str(folder)).info
+    except (ParseError, ValueError, TypeError, LookupError, AttributeError, ImportError, OSError) as error:
+        raise DataError(f"{folder}: the prepared dataset is damaged ({_one_line(error)})") from error
+
+
 def layout(name: str, info: Any) -> Layout:
     """The layout of a dataset of fixed-size images with a single label each, from its `tfds.core.DatasetInfo`.
 
@@ -36,10 +51,10 @@ def layout(name: str, info: Any) -> Layout:
     """
     from tensorflow_datasets import features
 
-    keys = info.supervised_keys
-    if not (isinstance(keys, tuple) and len(keys) == 2 and all(isinstance(key, str) for key in keys)):
+    keys, known = info.supervised_keys, dict(info.features.items())
+    if not (isinstance(keys, tuple) and len(keys) == 2 and all(isinstance(key, str) and key in known for key in keys)):
         raise InputError(f"dataset: {name} names no image and label (supervised keys: {keys!r})")
-    image, label = (info.features[key] for key in keys)
+    image, label = (known[key] for key in keys)
     if _kind(image) is not features.Image:
         raise InputError(f"dataset: the inputs of {name} are {_kind(image).__name__}; allowed: Image")
     if _kind(label) is not features.ClassLabel or label.num_classes is None:
@@ -63,7 +78,7 @@ def test_split_of(name: str, info: Any) -> str:
     Raises:
         InputError: neither is there, or no `train`.
     """
-    splits = [split for split in info.splits if info.splits[split].num_examples]
+    splits = [split for split in info.splits if info.splits[split].num_examples > 0]
     test = next((split for split in ("test", "validation") if split in splits), None)
     if "train" not in splits or test is None:
         found = ", ".join(splits) or "none"
@@ -92,7 +107,10 @@ def read_split(info: Any, split: str, where: Layout) -> tuple[np.ndarray, np.nda
         raise DataError(
             f"{info.data_dir}: split {split!r} needs {needed:,} bytes of memory; {available_bytes():,} are free"
         )
-    paths = [Path(path) for path in info.splits[split].filepaths]
+    try:
+        paths = [Path(path) for path in info.splits[split].filepaths]
+    except (ValueError, LookupError) as error:
+        raise DataError(f"{info.data_dir}: names no files for the split {split!r} ({_one_line(error)})") from error
     images = np.empty((count, *where.shape), np.uint8)
     labels = np.empty(count, np.int32)
     found = 0
@@ -130,7 +148,7 @@ def _array_records(path: Path) -> Iterator[bytes]:
             for start in range(0, len(source), _CHUNK):
                 yield from source.__getitems__(range(start, min(start + _CHUNK, len(source))))
     except (RuntimeError, OSError, IndexError) as error:
-        raise DataError(f"{path}: missing or damaged ({' '.join(str(error).split())})") from error
+        raise DataError(f"{path}: missing or damaged ({_one_line(error)})") from error
 
 
 def _tf_records(path: Path) -> Iterator[bytes]:
@@ -175,5 +193,9 @@ def _decode(encoded: bytes, out: np.ndarray, what: str) -> None:
                 raise DataError(f"{what} is stored as {image.mode}, which {mode} cannot hold")
             pixels = np.asarray(image if image.mode == mode else image.convert(mode))
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{what} cannot be decoded ({' '.join(str(error).split())})") from error
+        raise DataError(f"{what} cannot be decoded ({_one_line(error)})") from error
     out[...] = pixels.reshape(out.shape)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())
