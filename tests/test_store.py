@@ -116,5 +116,5 @@ def test_refuses_other_folders(tmp_path: Path) -> None:
         check_folder(tmp_path / "run", make_study(5))
     with pytest.raises(InputError, match="holds something else"):
         check_folder(tmp_path, make_study())
-    with pytest.raises(InputError, match="holds no results"):
+    with pytest.raises(InputError, match="not the folder of a stored run"):
         load(tmp_path / "new")

@@ -8,12 +8,13 @@ trials to a block writes its chunks anew with the old values in front, so the ol
 """
 
 import hashlib
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from jaxinv.store import zarr_files
 from jaxinv.store.contents import PER_TRIAL, Block, Layout, WeightSum
+from jaxinv.store.files import Files
 from jaxinv.store.zarr_files import MARK, Damaged, block_key, chunk_key, decode, encode
 
 DIGEST = hashlib.sha256().digest_size
@@ -30,9 +31,8 @@ class Mark(NamedTuple):
 class Blocks:
     """Reads and writes the blocks of one run. `identity` is the run's own: a block of another run never fits."""
 
-    def __init__(self, files: Any, layout: Layout, block: int, identity: str) -> None:
+    def __init__(self, files: Files, layout: Layout, block: int, identity: str) -> None:
         self.files, self.layout, self.block, self.identity = files, layout, block, identity
-        self.count = -(-layout.trials // block)
 
     @staticmethod
     def mark_bytes(layout: Layout) -> int:
@@ -40,9 +40,10 @@ class Blocks:
         weights = WeightSum.zero(layout)
         return 8 + DIGEST * (len(PER_TRIAL) + 1) + weights.count.nbytes + weights.total.nbytes
 
-    def size(self, index: int) -> int:
-        """How many trials a block has when it is full; the last block of a run may be cut short."""
-        return min(self.block, self.layout.trials - index * self.block)
+    @property
+    def count(self) -> int:
+        """How many blocks the run has."""
+        return -(-self.layout.trials // self.block)
 
     def read_mark(self, index: int) -> Mark | None:
         """A block's mark, None where it has none; `Damaged` where it is not as written."""
@@ -76,6 +77,15 @@ class Blocks:
         if not done[:filled].all():
             raise Damaged(key, "has a gap")
         return filled
+
+    def total(self) -> tuple[WeightSum, list[int]]:
+        """The sum of all blocks' weight changes, in their order; how many trials each has finished."""
+        weights, filled = WeightSum.zero(self.layout), []
+        for index in range(self.count):
+            mark = self.read_mark(index)
+            filled.append(mark.filled if mark else 0)
+            weights = weights + mark.weights if mark else weights
+        return weights, filled
 
     def write(self, index: int, old: Mark | None, new: Block) -> Mark:
         """Put further trials behind those of a block's mark, which must still fit."""

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -12,7 +12,7 @@ PER_TRIAL = {"accuracy": "step", "test_loss": "step", "diverged": None, "layer_d
 """Variables kept for every trial, and their axis after (arm, learning_rate, trial)."""
 
 PIXELS = ("row", "col", "channel")
-SLAB_BYTES = 8 << 20
+SLAB_BYTES = 1 << 19  # what the caches of one core hold
 
 
 class Block(NamedTuple):
@@ -95,6 +95,10 @@ class Layout:
         flag = name == "diverged"
         return np.full(self.shape(name, trials), False if flag else np.nan, dtype=bool if flag else np.float32)
 
+    def nbytes(self, name: str) -> int:
+        """Size of a variable over all trials."""
+        return math.prod(self.shape(name, self.trials)) * self.empty(name, 0).itemsize
+
     def check(self, block: Block) -> int:
         """How many trials a block has; ValueError where its arrays do not fit these axes."""
         trials = np.shape(block.diverged)[2]
@@ -135,17 +139,20 @@ class WeightSum:
         count = self.count + keep.sum(axis=2)
         if block.weight_delta is None:
             return WeightSum(self.total, count)
-        trials, pixels = keep.shape[2], math.prod(self.total.shape[2:])
-        width = keep.shape[0] * keep.shape[1] * pixels
-        slab = max(1, min(trials, SLAB_BYTES // (8 * (width + 1))))
-        rows = np.zeros((slab + 1, width + 1))
-        rows[0, :width] = self.total.ravel()
-        for start in range(0, trials, slab):
-            part = slice(start, min(start + slab, trials))
-            delta = np.moveaxis(np.where(keep[:, :, part, None, None, None], block.weight_delta[:, :, part], 0), 2, 0)
-            rows[1 : len(delta) + 1, :width] = delta.reshape(len(delta), width)
-            rows[0] = np.add.reduce(rows[: len(delta) + 1], axis=0)
-        return WeightSum(rows[0, :width].reshape(self.total.shape), count)
+        pixels = math.prod(self.total.shape[2:])
+        total = self.total.reshape(-1, pixels).copy()
+        delta = np.asarray(block.weight_delta).reshape(len(total), -1, pixels)
+        slab = max(1, SLAB_BYTES // (8 * (pixels + 1)))
+        rows = np.zeros((slab + 1, pixels + 1))
+        for part, alive, each in zip(total, keep.reshape(len(total), -1), delta, strict=True):
+            for start in range(0, len(each), slab):
+                chosen = alive[start : start + slab]
+                used = rows[: len(chosen) + 1]
+                used[0, :pixels] = part
+                used[1:, :pixels] = each[start : start + slab]
+                used[1:][~chosen] = 0.0
+                part[:] = np.add.reduce(used, axis=0)[:pixels]
+        return WeightSum(total.reshape(self.total.shape), count)
 
     def __add__(self, other: "WeightSum") -> "WeightSum":
         return WeightSum(self.total + other.total, self.count + other.count)
@@ -159,7 +166,7 @@ class WeightSum:
 
 def assemble(
     layout: Layout,
-    arrays: Mapping[str, np.ndarray],
+    arrays: Mapping[str, np.ndarray | xr.Variable],
     weights: WeightSum | None,
     attrs: Mapping[str, str],
     *,
@@ -169,12 +176,15 @@ def assemble(
 
     Args:
       layout: the axes.
-      arrays: accuracy, test_loss, diverged and layer_delta over all trials.
+      arrays: accuracy, test_loss, diverged and layer_delta over all trials; Variables where they are opened lazily.
       weights: the sum over all trials; None leaves `weight_delta` NaN (a run that is not finished).
       attrs: the Dataset's attributes.
       done: bool [T], which trials are finished; None leaves the variable out.
     """
-    variables = {name: (layout.dims(name), np.asarray(arrays[name])) for name in PER_TRIAL}
+    variables: dict[str, Any] = {
+        name: array if isinstance(array := arrays[name], xr.Variable) else (layout.dims(name), array)
+        for name in PER_TRIAL
+    }
     if layout.pixel_weights:
         mean = np.full(layout.weight_shape, np.nan, np.float32) if weights is None else weights.mean()
         variables["weight_delta"] = (("arm", "learning_rate", *PIXELS), mean)
@@ -183,44 +193,76 @@ def assemble(
     return xr.Dataset(variables, coords=layout.coords(), attrs=dict(attrs))
 
 
+class Progress:
+    """How far a run is, block by block. A block fills from its start.
+
+    >>> progress = Progress(trials=5, block=2)
+    >>> progress.add(0, 2); progress.add(2, 1)
+    >>> progress.done.tolist(), progress.left()
+    ([True, True, True, False, False], [(3, 1), (4, 1)])
+    """
+
+    def __init__(self, trials: int, block: int) -> None:
+        self.trials, self.block = trials, block
+        self.sizes = np.minimum(block, trials - np.arange(0, trials, block))
+        self.filled = np.zeros_like(self.sizes)
+
+    @property
+    def done(self) -> np.ndarray:
+        """bool [T], which trials are finished."""
+        return np.arange(self.trials) % self.block < np.repeat(self.filled, self.sizes)
+
+    def left(self) -> list[tuple[int, int]]:
+        """(first trial, number of trials) of what is missing in each block that is not full."""
+        return [
+            (index * self.block + int(self.filled[index]), int(self.sizes[index] - self.filled[index]))
+            for index in np.flatnonzero(self.filled < self.sizes).tolist()
+        ]
+
+    def check(self, first: int, trials: int) -> int:
+        """The block that these trials continue; ValueError where they continue none."""
+        index = first // self.block
+        filled = self.filled[index]
+        if first != index * self.block + filled or not 0 < trials <= self.sizes[index] - filled:
+            raise ValueError(f"trials {first} to {first + trials - 1} do not continue a block of {self.block}")
+        return index
+
+    def add(self, first: int, trials: int) -> None:
+        """Count these trials as finished."""
+        self.filled[self.check(first, trials)] += trials
+
+
 class Memory:
     """Results of a run that is not stored: takes the same blocks as `Store` and gives the same Dataset."""
 
     def __init__(self, layout: Layout, attrs: Mapping[str, str], block: int) -> None:
         self.layout, self.attrs, self.block = layout, dict(attrs), block
-        self.done = np.zeros(layout.trials, bool)
+        self._progress = Progress(layout.trials, block)
         self._arrays = {name: layout.empty(name, layout.trials) for name in PER_TRIAL}
-        self._sums: dict[int, WeightSum] = {}
+        self._weights = [WeightSum.zero(layout)] * len(self._progress.sizes)
+
+    @property
+    def done(self) -> np.ndarray:
+        """bool [T], which trials are finished."""
+        return self._progress.done
 
     def todo(self) -> list[tuple[int, int]]:
-        """(first trial, number of trials) of each block that is missing, in order."""
-        return missing(self.done, self.block)
+        """(first trial, number of trials) of what is missing: each within one block, in order."""
+        return self._progress.left()
 
     def write(self, first: int, block: Block) -> None:
-        """Take the results of trials first, first + 1, …, which continue a block."""
+        """Take the results of trials first, first + 1, …, which continue one block."""
         trials = self.layout.check(block)
+        index = self._progress.check(first, trials)
         for name in PER_TRIAL:
             self._arrays[name][:, :, first : first + trials] = getattr(block, name)
-        index = first // self.block
-        self._sums[index] = self._sums.get(index, WeightSum.zero(self.layout)).add(block)
-        self.done[first : first + trials] = True
+        self._weights[index] = self._weights[index].add(block)
+        self._progress.add(first, trials)
 
     def finish(self) -> None:
         """Nothing is left to do in memory."""
 
     def read(self) -> xr.Dataset:
         """The results."""
-        weights = sum((self._sums[index] for index in sorted(self._sums)), WeightSum.zero(self.layout))
+        weights = sum(self._weights, WeightSum.zero(self.layout))
         return assemble(self.layout, self._arrays, weights, self.attrs)
-
-
-def missing(done: np.ndarray, block: int) -> list[tuple[int, int]]:
-    """(first trial, number of trials) of what is missing, block by block; a block fills from its start.
-
-    >>> missing(np.array([True, True, True, False, False]), 2)
-    [(3, 1), (4, 1)]
-    """
-    starts = np.arange(0, len(done), block)
-    filled = np.add.reduceat(done, starts, dtype=np.int64)
-    sizes = np.minimum(block, len(done) - starts)
-    return [(int(s + f), int(n - f)) for s, f, n in zip(starts, filled, sizes, strict=True) if f < n]

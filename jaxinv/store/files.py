@@ -1,32 +1,62 @@
-"""Reading and writing whole files under one folder, each replaced in one step or not at all."""
+"""Reading and writing whole files under one folder, each replaced in one step or not at all.
+
+A folder is a local one, or anything that fsspec opens: "s3://bucket/run", "gs://…", "memory://…".
+"""
 
 import contextlib
 import os
 import shutil
 import uuid
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 from jaxinv.errors import DataError, InputError
 
 SCRATCH = ".tmp"
+KEPT = "what was finished is kept; put that right and run the same command again"
 
 
-class Folder:
-    """A local folder. Keys are paths inside it, with "/" between parts."""
+class Files(Protocol):
+    """Files by key: a path inside the folder, with "/" between parts."""
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.root = Path(path).expanduser()
+    def path(self, key: str) -> str:
+        """A file's name for messages."""
+        ...
+
+    def read(self, key: str) -> bytes | None:
+        """A file's bytes; None where there is no such file."""
+        ...
+
+    def write(self, key: str, data: bytes, *, durable: bool = False) -> None:
+        """Put a whole file in place: a reader, or the next run after a crash, sees the old one or the new one."""
+        ...
+
+    def remove(self, key: str) -> None:
+        """Remove a file, or a folder with all that is in it; nothing happens where there is none."""
+        ...
+
+    def names(self) -> list[str] | None:
+        """What lies directly in the folder, sorted; None where there is no folder."""
+        ...
+
+
+class LocalFiles:
+    """A folder of this machine's file systems.
+
+    Files are put in place by a rename: safe against the death of the process. After a power failure a file may come
+    back empty or old unless it was written `durable`; digests tell, and what they refuse is computed again.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
 
     def __str__(self) -> str:
         return str(self.root)
 
     def path(self, key: str) -> str:
-        """A key as messages name it."""
         return str(self.root / key)
 
     def read(self, key: str) -> bytes | None:
-        """A file's bytes; None where there is no such file."""
         try:
             return (self.root / key).read_bytes()
         except (FileNotFoundError, NotADirectoryError):
@@ -34,21 +64,12 @@ class Folder:
         except OSError as error:
             raise DataError(f"{self.path(key)}: cannot be read ({error.strerror})") from error
 
-    def write(self, key: str, data: bytes) -> None:
-        """Put a whole file in place: a reader, or the next run after a crash, sees the old one or the new one.
-
-        The rename makes that so for a process that dies. After a power failure a file may come back empty or old,
-        because nothing waits for the disk here; digests tell, and what they refuse is computed again.
-        """
+    def write(self, key: str, data: bytes, *, durable: bool = False) -> None:
         target = self.root / key
-        # A folder of its own on the same file system: leftovers of a crash never lie among the Zarr files.
+        # In a folder of its own on the same file system: what a crash leaves never lies among the Zarr files.
         part = self.root / SCRATCH / uuid.uuid4().hex
         try:
-            try:
-                self._create(part, data)
-            except FileNotFoundError:
-                part.parent.mkdir(parents=True, exist_ok=True)
-                self._create(part, data)
+            _create(part, data, durable)
             try:
                 part.replace(target)
             except FileNotFoundError:
@@ -57,18 +78,9 @@ class Folder:
         except OSError as error:
             with contextlib.suppress(OSError):
                 part.unlink(missing_ok=True)
-            raise DataError(
-                f"{target}: cannot be written ({error.strerror}); what was finished is kept: put that right and run the"
-                " same command again"
-            ) from error
-
-    @staticmethod
-    def _create(path: Path, data: bytes) -> None:
-        with path.open("xb") as file:
-            file.write(data)
+            raise DataError(f"{target}: cannot be written ({error.strerror}); {KEPT}") from error
 
     def remove(self, key: str) -> None:
-        """Remove a file, or a folder with all that is in it; nothing happens where there is none."""
         target = self.root / key
         try:
             if target.is_dir() and not target.is_symlink():
@@ -79,7 +91,6 @@ class Folder:
             raise DataError(f"{target}: cannot be removed ({error.strerror})") from error
 
     def names(self) -> list[str] | None:
-        """What lies directly in the folder, sorted; None where there is no folder."""
         try:
             return sorted(os.listdir(self.root))
         except FileNotFoundError:
@@ -87,11 +98,109 @@ class Folder:
         except OSError as error:
             raise InputError(f"out: {str(self)!r} is not a folder that can be read ({error.strerror})") from error
 
-    def zarr_source(self) -> str:
-        """Where xarray opens the results."""
-        return self.path("results.zarr")
+    def prepare(self) -> None:
+        """Make the folder, or InputError."""
+        try:
+            (self.root / SCRATCH).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"out: {str(self)!r} cannot be written to ({error.strerror}); give another folder"
+            ) from error
 
 
-def open_folder(place: str | os.PathLike[str]) -> Any:
-    """The folder at a path."""
-    return Folder(place)
+class RemoteFiles:
+    """A folder at a URL, through fsspec. Object stores replace an object in one step, as `write` needs.
+
+    Where one does not (sftp, say), a half-written file is possible, and is caught by its digest.
+    """
+
+    def __init__(self, url: str) -> None:
+        try:
+            import fsspec
+        except ImportError:
+            raise InputError(f"out: {url!r} is a URL, which needs fsspec (pip install fsspec)") from None
+        try:
+            self.system, self.root = fsspec.core.url_to_fs(url)
+        except (ValueError, ImportError) as error:
+            raise InputError(f"out: {url!r} cannot be opened ({_line(error)})") from error
+        self.url = url.rstrip("/")
+        self.root = self.root.rstrip("/")
+
+    def __str__(self) -> str:
+        return self.url
+
+    def path(self, key: str) -> str:
+        return f"{self.url}/{key}"
+
+    def read(self, key: str) -> bytes | None:
+        try:
+            return self.system.cat_file(f"{self.root}/{key}")
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise DataError(f"{self.path(key)}: cannot be read ({_line(error)})") from error
+
+    def write(self, key: str, data: bytes, *, durable: bool = False) -> None:
+        path = f"{self.root}/{key}"
+        try:
+            try:
+                self.system.pipe_file(path, data)
+            except FileNotFoundError:  # a file system with real folders
+                self.system.makedirs(path.rpartition("/")[0], exist_ok=True)
+                self.system.pipe_file(path, data)
+        except OSError as error:
+            raise DataError(f"{self.path(key)}: cannot be written ({_line(error)}); {KEPT}") from error
+
+    def remove(self, key: str) -> None:
+        try:
+            self.system.rm(f"{self.root}/{key}", recursive=True)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise DataError(f"{self.path(key)}: cannot be removed ({_line(error)})") from error
+
+    def names(self) -> list[str] | None:
+        self.system.invalidate_cache()
+        try:
+            found = self.system.ls(self.root, detail=False)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise InputError(f"out: {self.url!r} cannot be read ({_line(error)})") from error
+        return sorted(name.rstrip("/").rpartition("/")[2] for name in found)
+
+    def prepare(self) -> None:
+        """Nothing to do: object stores have no folders."""
+
+
+def open_files(place: str | os.PathLike[str]) -> LocalFiles | RemoteFiles:
+    """The folder at a path or a URL; nothing is made yet."""
+    text = os.fspath(place)
+    if text.startswith(("file://", "local://")):
+        text = text.partition("://")[2]
+    if "://" in text:
+        return RemoteFiles(text)
+    if not text or "\0" in text:
+        raise InputError(f"out: {text!r} is not the name of a folder")
+    try:
+        return LocalFiles(Path(text).expanduser())
+    except RuntimeError as error:
+        raise InputError(f"out: {text!r} is not the name of a folder ({error})") from None
+
+
+def _create(path: Path, data: bytes, durable: bool) -> None:
+    try:
+        file = path.open("xb")
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("xb")
+    with file:
+        file.write(data)
+        if durable:
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _line(error: BaseException) -> str:
+    """The first line of an error, which other libraries' errors may have many of."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

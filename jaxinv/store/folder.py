@@ -9,12 +9,14 @@ from typing import Any, NamedTuple
 from jaxinv.errors import DataError, InputError
 from jaxinv.store import zarr_files
 from jaxinv.store.contents import Layout
-from jaxinv.store.files import SCRATCH, open_folder
+from jaxinv.store.files import SCRATCH, Files, LocalFiles, open_files
+from jaxinv.store.lock import LOCK, MEMBERS
 from jaxinv.study import Study
 
 STUDY = "study.json"
-LOCK = ".lock"
-OWN = {SCRATCH, LOCK}
+PLAN = ".plan.json"
+STUDY_FIELDS = {"dataset", "arms", "model", "trials", "seed"}
+OWN = {SCRATCH, LOCK, MEMBERS, PLAN}
 
 
 class Stored(NamedTuple):
@@ -29,12 +31,21 @@ class Stored(NamedTuple):
         """How many trials the folder is laid out for."""
         if self.root is None:
             return self.study["trials"]
-        return self.root["consolidated_metadata"]["metadata"]["done"]["shape"][0]
+        return self.documents()["done"]["shape"][0]
+
+    def attrs(self) -> dict[str, str]:
+        """The results' attributes. Only where the root is sound."""
+        assert self.root is not None
+        return {name: value for name, value in self.root["attributes"].items() if name != "checksum"}
+
+    def documents(self) -> dict[str, dict[str, Any]]:
+        """The metadata of every array. Only where the root is sound."""
+        assert self.root is not None
+        return self.root["consolidated_metadata"]["metadata"]
 
     def layout(self) -> tuple[Layout, int]:
         """The stored axes and block length. Only where the root is sound."""
-        assert self.root is not None
-        own = self.root["consolidated_metadata"]["metadata"][zarr_files.BLOCKS]["attributes"]
+        own = self.documents()[zarr_files.BLOCKS]["attributes"]
         layout = Layout(
             arms=tuple(own["arms"]),
             learning_rates=tuple(own["learning_rates"]),
@@ -53,7 +64,7 @@ def study_hash(fields: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 
-def inspect(files: Any) -> Stored | None:
+def inspect(files: Files) -> Stored | None:
     """What a folder holds: None where it is new or empty.
 
     Raises:
@@ -63,48 +74,45 @@ def inspect(files: Any) -> Stored | None:
     names = files.names()
     if names is None or not set(names) - OWN:
         return None
-    own = [name for name in (STUDY, zarr_files.ROOT) if name in names]
-    if not own:
+    root, problem = _root(files)
+    fields, damage = _study(files)
+    if zarr_files.ROOT not in names or (root is not None and "study_hash" not in root["attributes"]):
+        ours = fields is not None and zarr_files.ROOT not in names  # begun, and stopped at once
+    else:
+        ours = fields is not None or root is not None
+    if not ours:
         shown = ", ".join(name for name in names if name not in OWN)
         shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
         raise InputError(f"out: {str(files)!r} holds something else ({shown}); give a new or an empty folder")
-    root, problem = _root(files)
-    if root is not None and "study_hash" not in root["attributes"]:
-        raise InputError(
-            f"out: {str(files)!r} holds a {zarr_files.ROOT} of something else; give a new or an empty folder"
-        )
-    fields = _study(files)
-    if fields is None and root is not None:
-        fields = json.loads(root["attributes"]["study"])
-    if fields is None:
-        raise InputError(
-            f"out: {str(files)!r} holds a {zarr_files.ROOT} of something else; give a new or an empty folder"
-        )
-    if root is not None and study_hash(fields) != root["attributes"]["study_hash"]:
+    if damage is None and root is not None:
+        if root["consolidated_metadata"]["metadata"][zarr_files.BLOCKS]["attributes"]["format"] != zarr_files.FORMAT:
+            raise DataError(
+                f"{files.path(zarr_files.ROOT)}: is of another version of jaxinv; read it with that version"
+            )
+        fields = fields or json.loads(root["attributes"]["study"])
+        if study_hash(fields) != root["attributes"]["study_hash"]:
+            damage = "was altered, it is not the study of the results beside it"
+    if damage is not None or fields is None:
         raise DataError(
-            f"{files.path(STUDY)}: was altered, it is not the study of the results beside it; put it back, or remove it"
-            " and run the same command again, which writes it anew"
+            f"{files.path(STUDY)} {damage}; put it back, or remove it and run the same command again to have it back"
         )
     return Stored(fields, root, problem)
 
 
-def _study(files: Any) -> dict[str, Any] | None:
+def _study(files: Files) -> tuple[dict[str, Any] | None, str | None]:
     data = files.read(STUDY)
     if data is None:
-        return None
+        return None, None
     try:
         fields = json.loads(data)
     except ValueError:
         fields = None
-    if not isinstance(fields, dict) or not isinstance(fields.get("trials"), int):
-        raise DataError(
-            f"{files.path(STUDY)}: is damaged (it does not hold a study as JSON); put it back, or remove it and run the"
-            " same command again, which writes it anew"
-        )
-    return fields
+    if isinstance(fields, dict) and set(fields) >= STUDY_FIELDS and isinstance(fields["trials"], int):
+        return fields, None
+    return None, "is damaged, it does not hold a study"
 
 
-def _root(files: Any) -> tuple[dict[str, Any] | None, str | None]:
+def _root(files: Files) -> tuple[dict[str, Any] | None, str | None]:
     key = zarr_files.document("")
     data = files.read(key)
     if data is None:
@@ -121,7 +129,7 @@ def _root(files: Any) -> tuple[dict[str, Any] | None, str | None]:
     return None, f"{files.path(key)} is truncated or altered"
 
 
-def check_study(files: Any, stored: Stored, study: Study, fingerprint: str | None = None) -> None:
+def check_study(files: Files, stored: Stored, study: Study, fingerprint: str | None = None) -> None:
     """InputError where a folder holds another study, results from other data, or more trials than are asked for."""
     if study_hash(stored.study) != study.hash:
         asked = study.to_dict()
@@ -157,20 +165,29 @@ def check_folder(folder: str | os.PathLike[str], study: Study, *, fingerprint: s
       InputError: it is no folder, is not writable, or holds something else, another study or more trials.
       DataError: it holds results whose study cannot be read any more.
     """
-    files = open_folder(folder)
-    root = getattr(files, "root", None)
-    if isinstance(root, Path):
-        _check_path(root)
+    files = open_files(folder)
+    if isinstance(files, LocalFiles):
+        _check_path(files.root)
     stored = inspect(files)
     if stored is not None:
         check_study(files, stored, study, fingerprint)
 
 
 def _check_path(root: Path) -> None:
-    if root.exists() and not root.is_dir():
-        raise InputError(f"out: {str(root)!r} is not a folder; give a new or an empty one")
-    near = root
-    while not near.exists():
-        near = near.parent
-    if not near.is_dir() or not os.access(near, os.W_OK | os.X_OK):
-        raise InputError(f"out: {str(root)!r} cannot be written to; give another folder")
+    try:
+        if not root.is_dir() and os.path.lexists(root):
+            raise InputError(f"out: {str(root)!r} is not a folder; give a new or an empty one")
+        near = root
+        while not os.path.lexists(near):
+            near = near.parent
+    except OSError as error:  # a name that is too long, say
+        raise InputError(f"out: {str(root)!r} is not the name of a folder ({error.strerror})") from None
+    if not near.is_dir():
+        raise InputError(f"out: {str(near)!r} is not a folder; give another one than {str(root)!r}")
+    for place in (near, root / zarr_files.ROOT):
+        if place.exists() and not os.access(place, os.W_OK | os.X_OK):
+            raise InputError(f"out: {str(place)!r} cannot be written to; give another folder")
+    if (root / zarr_files.ROOT).is_symlink():  # it would be another folder's, whose lock would not be asked for
+        raise InputError(
+            f"out: {str(root / zarr_files.ROOT)!r} is a link; give the folder that it is in, or another one"
+        )

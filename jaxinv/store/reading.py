@@ -1,7 +1,8 @@
 """Reading results back, verified."""
 
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,61 +11,106 @@ import xarray as xr
 from jaxinv.errors import DataError, InputError
 from jaxinv.store.blocks import Blocks
 from jaxinv.store.contents import PER_TRIAL, WeightSum, assemble
-from jaxinv.store.files import open_folder
-from jaxinv.store.folder import inspect
-from jaxinv.store.zarr_files import Damaged
+from jaxinv.store.documents import problems
+from jaxinv.store.files import Files, open_files
+from jaxinv.store.folder import STUDY, Stored, inspect
+from jaxinv.store.zarr_files import MARK, ROOT, Damaged, chunk_key, payload, unpack
+
+LAZY_BYTES = 1 << 28
+WEIGHT_DELTA = chunk_key("weight_delta", 0, 0, 0, 0, 0)
 
 
-def load(folder: str | os.PathLike[str]) -> xr.Dataset:
-    """The results in a run's folder, every value checked against the digest it was written with.
-
-    Raises:
-      InputError: the folder holds no results.
-      DataError: a file is damaged; the message names it.
-    """
-    files = open_folder(folder)
-    stored = inspect(files)
-    if stored is None:
-        raise InputError(f"results: {str(files)!r} holds no results")
-    if stored.root is None:
-        raise DataError(f"{stored.problem}; run the same command again to repair it")
-    layout, block = stored.layout()
-    attrs = {name: value for name, value in stored.root["attributes"].items() if name != "checksum"}
-    blocks = Blocks(files, layout, block, f"{attrs['study_hash']} {attrs['data_fingerprint']}")
-    return results(files, blocks, attrs)
-
-
-def results(files: Any, blocks: Blocks, attrs: Mapping[str, str]) -> xr.Dataset:
-    """The Dataset of what is finished."""
-    layout, block = blocks.layout, blocks.block
-    arrays = {name: layout.empty(name, layout.trials) for name in PER_TRIAL}
-    done = np.zeros(layout.trials, bool)
-    total = WeightSum.zero(layout)
+@contextlib.contextmanager
+def naming(files: Files) -> Iterator[None]:
+    """Turn `Damaged` into the error that names the file."""
     try:
-        for index in range(blocks.count):
-            mark = blocks.read_mark(index)
-            if mark is None:
-                continue
-            part = slice(index * block, index * block + mark.filled)
-            for name, rows in blocks.read(index, mark).items():
-                arrays[name][:, :, part] = rows
-            done[part] = True
-            total = total + mark.weights
+        yield
     except Damaged as damage:
         raise DataError(
             f"{files.path(damage.key)} {damage.why}; the command that made it, run again, computes what is damaged anew"
         ) from None
-    return assemble(layout, arrays, total if done.all() else None, attrs, done=done)
+
+
+def load(folder: str | os.PathLike[str]) -> xr.Dataset:
+    """The results in a run's folder, finished or not, every value checked against the digest it was written with.
+
+    Trials that are not finished are NaN, and not `done`. Up to 256 MB of results come back as arrays; larger ones are
+    checked piece by piece and then opened lazily, so memory does not grow with the number of trials.
+
+    Raises:
+      InputError: the folder holds no results.
+      DataError: a file is damaged; the message names it. The command that made it computes what is damaged again.
+    """
+    files, stored = _open(folder)
+    layout, block = stored.layout()
+    attrs = stored.attrs()
+    with naming(files):
+        for problem in problems(files, stored.documents(), layout):
+            raise problem
+        if stored.study["trials"] != layout.trials:
+            raise Damaged(STUDY, f"is of {stored.study['trials']} trials, and the results beside it of {layout.trials}")
+    return results(files, Blocks(files, layout, block, identity(attrs)), attrs)
 
 
 def describe_progress(folder: str | os.PathLike[str]) -> tuple[int, int]:
-    """(finished trials, all trials) of the run in a folder."""
-    files = open_folder(folder)
-    stored = inspect(files)
-    if stored is None:
-        raise InputError(f"results: {str(files)!r} holds no results")
-    if stored.root is None:
-        return 0, stored.trials
+    """(finished trials, all trials) of the run in a folder, as its `done` has it."""
+    files, stored = _open(folder)
     layout, block = stored.layout()
     blocks = Blocks(files, layout, block, "")
-    return sum(blocks.read_done(index) for index in range(blocks.count)), layout.trials
+    with naming(files):
+        return sum(blocks.read_done(index) for index in range(blocks.count)), layout.trials
+
+
+def results(files: Files, blocks: Blocks, attrs: Mapping[str, str]) -> xr.Dataset:
+    """The Dataset of what is finished; DataError where something is not as written."""
+    layout = blocks.layout
+    lazy = sum(layout.nbytes(name) for name in PER_TRIAL) > LAZY_BYTES
+    arrays: dict[str, Any] = {} if lazy else {name: layout.empty(name, layout.trials) for name in PER_TRIAL}
+    done = np.zeros(layout.trials, bool)
+    weights = WeightSum.zero(layout)
+    with naming(files):
+        for index in range(blocks.count):
+            shown = blocks.read_done(index)  # before the mark, which is written before it
+            mark = blocks.read_mark(index)
+            if shown > (mark.filled if mark else 0):
+                raise Damaged(chunk_key(MARK, index, 0), f"is missing, or older than {chunk_key('done', index)}")
+            if mark is None:
+                continue
+            part = slice(index * blocks.block, index * blocks.block + mark.filled)
+            if part.stop > layout.trials:
+                raise DataError(f"{files}: grew while it was read; read it again")
+            for name, rows in blocks.read(index, mark).items():
+                if not lazy:
+                    arrays[name][:, :, part] = rows
+            done[part] = True
+            weights = weights + mark.weights
+        if done.all() and layout.pixel_weights:
+            _check_weight_delta(files, weights.mean())
+    if lazy:
+        opened = xr.open_zarr(files.path(ROOT), chunks=None)
+        arrays = {name: opened.variables[name] for name in PER_TRIAL}
+    return assemble(layout, arrays, weights if done.all() else None, attrs, done=done)
+
+
+def identity(attrs: Mapping[str, str]) -> str:
+    """What a run's blocks belong to: its study and its data."""
+    return f"{attrs['study_hash']} {attrs['data_fingerprint']}"
+
+
+def _open(folder: str | os.PathLike[str]) -> tuple[Files, Stored]:
+    files = open_files(folder)
+    try:
+        stored = inspect(files)
+    except InputError:
+        stored = None
+    if stored is None:
+        raise InputError(f"results: {str(files)!r} is not the folder of a stored run (study.json beside results.zarr)")
+    if stored.root is None:
+        raise DataError(f"{stored.problem}; the command that made it, run again, puts that right")
+    return files, stored
+
+
+def _check_weight_delta(files: Files, mean: np.ndarray) -> None:
+    data = files.read(WEIGHT_DELTA)
+    if data is not None and unpack(WEIGHT_DELTA, data) != payload(mean):  # missing: it only was not written yet
+        raise Damaged(WEIGHT_DELTA, "is not the mean of what the blocks hold")

@@ -1,40 +1,47 @@
 """`Store`: a run's results in a folder, block by block; begun, continued or grown by the same call."""
 
+import dataclasses
 import json
 import os
 from collections.abc import Mapping
+from contextlib import ExitStack
 from types import TracebackType
-from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from jaxinv.errors import DataError
+from jaxinv.errors import DataError, InputError
+from jaxinv.store import plan as plans
 from jaxinv.store import zarr_files
-from jaxinv.store.blocks import Blocks, Mark
-from jaxinv.store.contents import Block, Layout, WeightSum, missing
-from jaxinv.store.files import SCRATCH, open_folder
-from jaxinv.store.folder import STUDY, Stored, check_folder, check_study, inspect
-from jaxinv.store.reading import results
-from jaxinv.store.zarr_files import Damaged, document
+from jaxinv.store.blocks import Blocks
+from jaxinv.store.contents import Block, Layout, Progress
+from jaxinv.store.documents import lay_out, problems, put_chunk, stored_block
+from jaxinv.store.files import SCRATCH, Files, open_files
+from jaxinv.store.folder import PLAN, Stored, check_folder, check_study, inspect
+from jaxinv.store.lock import Lock, acquire, join
+from jaxinv.store.reading import WEIGHT_DELTA, identity, naming, results
+from jaxinv.store.zarr_files import MARK, Damaged
 from jaxinv.study import Study
 
 
 class Store:
-    """Results of a run in its folder.
+    """Results of a run in its folder. A context manager: leaving it lets others use the folder.
 
     Attributes:
       block: store-block length in trials, fixed when the folder is begun.
-      done: bool [T], which trials are finished.
-      notes: one line for everything that was found damaged and will be computed or written again.
+      done: bool [T], which trials are finished, as far as this process knows.
+      notes: one line for everything that was found damaged, and what becomes of it.
     """
 
-    def __init__(self, files: Any, layout: Layout, block: int, attrs: dict[str, str]) -> None:
-        self.files, self.layout, self.block, self.attrs = files, layout, block, attrs
-        self.done = np.zeros(layout.trials, bool)
-        self.notes: list[str] = []
-        self._blocks = Blocks(files, layout, block, f"{attrs['study_hash']} {attrs['data_fingerprint']}")
-        self._marks: dict[int, Mark] = {}
+    def __init__(self, files: Files, layout: Layout, block: int, attrs: Mapping[str, str], lock: Lock) -> None:
+        self.files, self.layout, self.block, self.attrs = files, layout, block, dict(attrs)
+        self.notes = [lock.note] if lock.note else []
+        self._lock = lock
+        self._blocks = Blocks(files, layout, block, identity(attrs))
+        self._progress = Progress(layout.trials, block)
+        self._share: frozenset[int] = frozenset()
+        self._leads = True
+        self._exit = ExitStack()
 
     @classmethod
     def open(
@@ -46,41 +53,77 @@ class Store:
         fingerprint: str,
         attrs: Mapping[str, str],
         block: int,
+        process_index: int = 0,
+        process_count: int = 1,
+        token: str = "",
+        timeout: float = 600.0,
     ) -> "Store":
         """Begin, continue or grow the run in a folder.
 
+        Everything stored is checked; a block that is damaged is forgotten and counts as not done.
+
+        The processes of one distributed run open the folder together. Process 0 looks through it and says what is
+        missing; the others wait for that. Each gets its share of the missing blocks (`todo`); only process 0 finishes.
+
         Args:
-          folder: made where it does not exist.
+          folder: a path, made where it does not exist, or a URL that fsspec opens.
           study: what is run; its `trials` may be more than the folder's, never fewer.
           layout: the results' axes, with `study.trials` trials.
           fingerprint: of the data.
-          attrs: further attributes of the results.
+          attrs: further attributes of the results. A run that goes on with other values (another JAX, say) keeps those
+            it began with, and lists the others in `resumed_with`.
           block: trials of a store block, where the folder is new.
+          process_index: which process of the run this is.
+          process_count: how many there are.
+          token: a name of this one launch that all its processes share; needed when there are several.
+          timeout: seconds to wait for process 0.
 
         Raises:
-          InputError, DataError: as `check_folder`.
+          InputError: the folder is none, cannot be written to, or holds something else, another study, other data,
+            other axes, or more trials.
+          DataError: another run is using the folder, or what it holds cannot be read, or the disk is full.
         """
-        check_folder(folder, study, fingerprint=fingerprint)
-        files = open_folder(folder)
-        stored = inspect(files)
-        attrs = {
-            **attrs,
-            "study": study.to_json(),
-            "study_hash": study.hash,
-            "data_fingerprint": fingerprint,
-        }
-        if stored is not None:
-            check_study(files, stored, study, fingerprint)
-            if stored.root is not None:
-                block = stored.layout()[1]
-        store = cls(files, layout, block, attrs)
-        store._lay_out(study, stored)
-        store._take_stock()
+        if layout.trials != study.trials or (process_count > 1 and not token):
+            raise ValueError("layout and study differ in trials, or several processes have no token")
+        files = open_files(folder)
+        attrs = {**attrs, "study": study.to_json(), "study_hash": study.hash, "data_fingerprint": fingerprint}
+        with ExitStack() as stack:
+            if process_index:
+                plans.wait(files, token, timeout)
+                lock = join(files)
+                stack.callback(lock.release)
+                plan = plans.wait(files, token, 0)  # once more: process 0 may have gone before this one held the folder
+                store = cls(files, layout, plan.block, attrs, lock)
+                store._progress.filled[:] = plan.filled
+                store._leads = False
+            else:
+                check_folder(folder, study, fingerprint=fingerprint)
+                files.prepare()
+                lock = acquire(files)
+                stack.callback(lock.release)
+                stored = inspect(files)  # once more, now that nobody changes it
+                if stored is not None:
+                    check_study(files, stored, study, fingerprint)
+                    block = _stored_block(files, stored, layout) or block
+                files.remove(SCRATCH)
+                store = cls(files, layout, block, attrs, lock)
+                store._begin(study, stored)
+                stack.callback(files.remove, SCRATCH if process_count == 1 else PLAN)
+                if process_count > 1:
+                    plans.publish(files, plans.Plan(token, block, store._progress.filled.tolist()))
+            left = [first // store.block for first, _ in store._progress.left()]
+            store._share = frozenset(np.array_split(left, process_count)[process_index].tolist())
+            store._exit = stack.pop_all()
         return store
 
+    @property
+    def done(self) -> np.ndarray:
+        """bool [T], which trials are finished, as far as this process knows."""
+        return self._progress.done
+
     def todo(self) -> list[tuple[int, int]]:
-        """(first trial, number of trials) of what is missing, block by block, in order."""
-        return missing(self.done, self.block)
+        """(first trial, number of trials) of what this process is to compute: each within one block, in order."""
+        return [span for span in self._progress.left() if span[0] // self.block in self._share]
 
     def write(self, first: int, block: Block) -> None:
         """Store the results of trials first, first + 1, …, which continue one block.
@@ -89,33 +132,39 @@ class Store:
           DataError: the files cannot be written; what was finished before stays finished.
         """
         trials = self.layout.check(block)
-        index = first // self.block
-        old = self._marks.get(index)
-        filled = old.filled if old else 0
-        if first != index * self.block + filled or not 0 < trials <= self._blocks.size(index) - filled:
-            raise ValueError(f"trials {first} to {first + trials - 1} do not continue block {index} of {self.block}")
-        try:
-            self._marks[index] = self._blocks.write(index, old, block)
-        except Damaged as damage:
-            raise DataError(f"{self.files.path(damage.key)}: {damage.why}; run the same command again") from None
-        self.done[first : first + trials] = True
+        index = self._progress.check(first, trials)
+        self._lock.renew()
+        with naming(self.files):
+            old = self._blocks.read_mark(index) if self._progress.filled[index] else None
+            self._blocks.write(index, old, block)
+        self._progress.add(first, trials)
 
     def finish(self) -> None:
-        """Write what is over all trials: the mean weight change."""
-        left = int(np.count_nonzero(~self.done))
+        """Write what is over all trials: the mean weight change. Process 0 does, when all processes have written.
+
+        Raises:
+          DataError: trials are missing, since another process did not get to them.
+        """
+        if not self._leads:
+            return
+        with naming(self.files):
+            weights, filled = self._blocks.total()
+        self._progress.filled[:] = filled
+        left = self.layout.trials - sum(filled)
         if left:
-            raise DataError(f"{self.files}: {left} of {len(self.done)} trials are missing; run the same command again")
+            raise DataError(
+                f"{self.files}: {left} of {self.layout.trials} trials are missing; run the same command again"
+            )
         if self.layout.pixel_weights:
-            total = sum((self._marks[i].weights for i in range(self._blocks.count)), WeightSum.zero(self.layout))
-            self.files.write(zarr_files.chunk_key("weight_delta", *(0,) * 5), zarr_files.encode(total.mean()))
+            put_chunk(self.files, WEIGHT_DELTA, weights.mean())
 
     def read(self) -> xr.Dataset:
-        """The results."""
+        """The results, as `load` gives them."""
         return results(self.files, self._blocks, self.attrs)
 
     def close(self) -> None:
         """Let others use the folder."""
-        self.files.remove(SCRATCH)
+        self._exit.close()
 
     def __enter__(self) -> "Store":
         return self
@@ -125,35 +174,67 @@ class Store:
     ) -> None:
         self.close()
 
-    def _lay_out(self, study: Study, stored: Stored | None) -> None:
-        write = self.files.write
-        if stored is None:
-            write(STUDY, (json.dumps(study.to_dict(), indent=2, sort_keys=True) + "\n").encode())
+    def _begin(self, study: Study, stored: Stored | None) -> None:
+        """Take stock of the folder, bring what lies around the blocks up to date, forget damaged blocks."""
+        damaged, hidden = self._take_stock() if stored else ([], [])
+        unfinished = bool((self._progress.filled < self._progress.sizes).any())
+        if stored and stored.root:
+            kept = stored.attrs()
+            other = {name: text for name, text in self.attrs.items() if kept.get(name) != text and name != "study"}
+            self.attrs = {**kept, "study": self.attrs["study"]}
+            resumed = json.loads(kept.get("resumed_with", "[]"))
+            if unfinished and other and other not in resumed:
+                self.attrs["resumed_with"] = json.dumps([*resumed, other])
+            for problem in problems(self.files, stored.documents(), stored.layout()[0]):
+                self.notes.append(f"{self.files.path(problem.key)} {problem.why}; it is written anew")
+        elif stored and (damaged or self._progress.filled.any()):
+            self.notes.append(f"{stored.problem}; it is written anew")
+        if unfinished and self.layout.pixel_weights:
+            self.files.remove(WEIGHT_DELTA)  # no mean over fewer trials is to stand among more
         documents = zarr_files.metadata(self.layout, self.block, Blocks.mark_bytes(self.layout), self.attrs)
-        for name, values in self.layout.coords().items():
-            step = zarr_files.TRIAL_CHUNK if name == "trial" else max(1, len(values))
-            for i, start in enumerate(range(0, len(values), step)):
-                part = values[start : start + step]
-                chunk = np.pad(part, (0, step - len(part))) if name == "trial" else part
-                write(zarr_files.chunk_key(name, i), zarr_files.encode(chunk))
-        for name, content in documents.items():  # the root comes last: with it, and not before, the new length is there
-            write(document(name), json.dumps(content, indent=1).encode())
-        write(STUDY, (json.dumps(study.to_dict(), indent=2, sort_keys=True) + "\n").encode())
+        lay_out(self.files, documents, self.layout, study)
+        for index in damaged:
+            self._blocks.drop(index)
+        for index in hidden:
+            self._blocks.write_done(index, int(self._progress.filled[index]))
 
-    def _take_stock(self) -> None:
-        for index in range(self._blocks.count):
+    def _take_stock(self) -> tuple[list[int], list[int]]:
+        """Find the finished trials; the blocks that are damaged, and those that `done` does not show as they are."""
+        damaged, hidden = [], []
+        for index, size in enumerate(self._progress.sizes.tolist()):
+            shown, problem = -1, None
+            try:
+                shown = self._blocks.read_done(index)
+            except Damaged as damage:
+                problem = damage
             try:
                 mark = self._blocks.read_mark(index)
-                if mark is None:
-                    continue
-                self._blocks.read(index, mark)
+                if mark is not None:
+                    self._blocks.read(index, mark)
+                elif shown:
+                    raise Damaged(zarr_files.chunk_key(MARK, index, 0), "is missing")
             except Damaged as damage:
-                first, last = index * self.block, index * self.block + self._blocks.size(index) - 1
-                self.notes.append(
-                    f"{self.files.path(damage.key)} {damage.why}; trials {first} to {last} are computed again"
-                )
-                self._blocks.drop(index)
+                damaged.append(index)
+                trials = f"trials {index * self.block} to {index * self.block + size - 1}"
+                self.notes.append(f"{self.files.path(damage.key)} {damage.why}; {trials} are computed again")
                 continue
-            self._marks[index] = mark
-            self.done[index * self.block : index * self.block + mark.filled] = True
-            self._blocks.write_done(index, mark.filled)
+            filled = mark.filled if mark else 0
+            self._progress.filled[index] = min(filled, size)
+            if shown != filled:
+                hidden.append(index)
+            if problem or shown > filled:
+                why = problem.why if problem else "shows trials as finished that are not"
+                self.notes.append(f"{self.files.path(zarr_files.chunk_key('done', index))} {why}; it is written anew")
+        return damaged, hidden
+
+
+def _stored_block(files: Files, stored: Stored, layout: Layout) -> int | None:
+    """The store-block length of a folder; InputError where it holds other axes."""
+    if stored.root is None:
+        return stored_block(files)
+    there, block = stored.layout()
+    for field in dataclasses.fields(Layout):
+        old, new = getattr(there, field.name), getattr(layout, field.name)
+        if field.name != "trials" and old != new:
+            raise InputError(f"out: {str(files)!r} holds results of other {field.name} ({old} there, {new} here)")
+    return block

@@ -34,31 +34,39 @@ class Damaged(Exception):
         self.key, self.why = key, why
 
 
-def encode(array: np.ndarray) -> bytes:
-    """One chunk: little-endian values in C order, or strings each behind its length; Zstandard; CRC-32C."""
+def payload(array: np.ndarray) -> bytes:
+    """A chunk's values: little-endian in C order, or strings (UTF-8) each behind its length."""
     if array.dtype.kind == "U":
         words = [word.encode() for word in array.ravel().tolist()]
-        raw = len(words).to_bytes(4, "little") + b"".join(len(word).to_bytes(4, "little") + word for word in words)
-    else:
-        raw = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes()
-    body = bytes(COMPRESS.encode(raw))
+        return len(words).to_bytes(4, "little") + b"".join(len(word).to_bytes(4, "little") + word for word in words)
+    return np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes()
+
+
+def encode(array: np.ndarray) -> bytes:
+    """A chunk's file: its values, compressed (Zstandard), and a CRC-32C."""
+    body = bytes(COMPRESS.encode(payload(array)))
     return body + google_crc32c.value(body).to_bytes(4, "little")
 
 
-def decode(key: str, data: bytes | None, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """The values of one chunk of numbers; `Damaged` where its file is missing or not as written."""
+def unpack(key: str, data: bytes | None) -> bytes:
+    """What `payload` gave; `Damaged` where the file is missing or not as written."""
     if data is None:
         raise Damaged(key, "is missing")
     body, check = data[:-4], data[-4:]
     if len(data) < 4 or google_crc32c.value(body).to_bytes(4, "little") != check:
         raise Damaged(key, "is truncated or altered")
     try:
-        raw = bytes(COMPRESS.decode(body))
+        return bytes(COMPRESS.decode(body))
     except RuntimeError:
-        raise Damaged(key, "is not a Zstandard frame") from None
+        raise Damaged(key, "is truncated or altered") from None
+
+
+def decode(key: str, data: bytes | None, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """The values of a chunk of numbers, read-only; `Damaged` as `unpack`, or where they are of another number."""
+    raw = unpack(key, data)
     dtype = np.dtype(dtype).newbyteorder("<")
     if len(raw) != math.prod(shape) * dtype.itemsize:
-        raise Damaged(key, "has another size than its array's chunks")
+        raise Damaged(key, "is not of its array's chunk shape")
     return np.frombuffer(raw, dtype).reshape(shape)
 
 

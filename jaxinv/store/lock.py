@@ -1,0 +1,191 @@
+"""One run at a time in a folder.
+
+On a file system the lock is the kernel's (`flock`): it ends with the process that holds it, however that ends, so a
+crash leaves nothing behind. Linux passes it on to an NFS server, so it holds between machines too; a file system that
+knows no locks is used without one, and a note says so.
+
+The processes of one distributed run share the folder: the first holds the lock, the others hold, together, a second one
+that says that somebody of this run is still there, should the first die before them.
+
+Object stores have no locks. There a small object stands for one: it names its holder and is renewed as the run writes,
+at most every minute; ten minutes old, it counts for nothing. It is no more than a courtesy: two runs that start in the
+same instant can both get it. They then compute the same trials twice; a block that their files mix in different bits is
+caught by its digests and computed again.
+"""
+
+import errno
+import json
+import os
+import socket
+import time
+import uuid
+from pathlib import Path
+from typing import Any, Protocol
+
+from jaxinv.errors import DataError
+from jaxinv.store.files import Files, LocalFiles
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+LOCK = ".lock"
+MEMBERS = ".members"
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
+LEASE_SECONDS = 600
+RENEW_SECONDS = 60
+
+
+class Lock(Protocol):
+    """A lock that is held."""
+
+    note: str | None
+
+    def renew(self) -> None:
+        """Say that its holder is still there."""
+        ...
+
+    def release(self) -> None:
+        """Let others have it."""
+        ...
+
+
+class FileLock:
+    """A kernel lock on a file of a folder, alone or shared with others of the same run."""
+
+    def __init__(self, root: Path, name: str = LOCK, *, shared: bool = False) -> None:
+        self.note: str | None = None
+        path = root / name
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+        try:
+            self._file = os.open(path, flags, 0o666)
+        except OSError as error:
+            raise DataError(f"{path}: cannot be opened as a lock ({error.strerror})") from error
+        if fcntl is None:
+            self.note = f"{root}: this system has no file locks; do not start a second run in this folder"
+            return
+        try:
+            fcntl.flock(self._file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(self._file, 200, 0).decode(errors="replace").strip() or "another process"
+            os.close(self._file)
+            raise in_use(root, holder) from None
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                os.close(self._file)
+                raise DataError(f"{path}: cannot be locked ({error.strerror})") from error
+            self.note = f"{root}: this file system has no locks; do not start a second run in this folder"
+        if name == LOCK:
+            self._sign()
+
+    def _sign(self) -> None:
+        try:
+            os.ftruncate(self._file, 0)
+            os.pwrite(self._file, myself().encode(), 0)
+        except (
+            OSError
+        ) as error:  # the name is a courtesy to others; a full disk must not keep a finished run from being read
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+
+    def renew(self) -> None:
+        """Nothing to do: the kernel knows."""
+
+    def release(self) -> None:
+        """Close the file; it stays where it is, since removing it would let two hold locks of one name."""
+        os.close(self._file)
+
+
+class NoLock:
+    """Where there is nothing to hold."""
+
+    note: str | None = None
+
+    def renew(self) -> None:
+        """Nothing to do."""
+
+    def release(self) -> None:
+        """Nothing to do."""
+
+
+class Lease:
+    """An object that stands for a lock where there are none."""
+
+    def __init__(self, files: Files) -> None:
+        self.note: str | None = None
+        self.files, self._token, self._renewed = files, uuid.uuid4().hex, 0.0
+        found = self._read()
+        if found and time.time() - found["time"] < LEASE_SECONDS and not _dead(found):
+            left = int(LEASE_SECONDS - (time.time() - found["time"])) + 1
+            raise in_use(files, f"{found['holder']} (if that was killed: in {left} s, or once {LOCK} there is removed)")
+        self._write()
+
+    def renew(self) -> None:
+        """Refresh the object when it is a minute old."""
+        if time.time() - self._renewed < RENEW_SECONDS:
+            return
+        found = self._read()
+        if found and found["token"] != self._token:
+            raise in_use(self.files, found["holder"])
+        self._write()
+
+    def release(self) -> None:
+        """Remove the object, if it is still this run's."""
+        found = self._read()
+        if found and found["token"] == self._token:
+            self.files.remove(LOCK)
+
+    def _read(self) -> dict[str, Any] | None:
+        data = self.files.read(LOCK)
+        try:
+            found = json.loads(data or b"null")
+        except ValueError:
+            return None
+        return found if isinstance(found, dict) and {"time", "token", "holder", "host", "pid"} <= set(found) else None
+
+    def _write(self) -> None:
+        self._renewed = time.time()
+        who = {"holder": myself(), "host": socket.gethostname(), "pid": os.getpid()}
+        self.files.write(LOCK, json.dumps({**who, "token": self._token, "time": self._renewed}).encode())
+
+
+def acquire(files: Files) -> Lock:
+    """Lock a folder for a run; DataError where another run, or what is left of its processes, is using it."""
+    if not isinstance(files, LocalFiles):
+        return Lease(files)
+    lock = FileLock(files.root)
+    if (files.root / MEMBERS).exists():
+        try:
+            FileLock(files.root, MEMBERS).release()
+        except DataError:
+            lock.release()
+            raise
+    return lock
+
+
+def join(files: Files) -> Lock:
+    """Hold a folder together with the other processes of a run, of which the first has locked it."""
+    return FileLock(files.root, MEMBERS, shared=True) if isinstance(files, LocalFiles) else NoLock()
+
+
+def _dead(found: dict[str, Any]) -> bool:
+    if found["host"] != socket.gethostname() or not hasattr(os, "fork"):
+        return False
+    try:
+        os.kill(found["pid"], 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def myself() -> str:
+    """This process, as others' messages name it."""
+    return f"process {os.getpid()} on {socket.gethostname()}"
+
+
+def in_use(folder: Any, holder: str) -> DataError:
+    """The error for a folder that somebody else is writing to."""
+    return DataError(f"out: {str(folder)!r} is in use by {holder}; wait until that has ended, or give another folder")
