@@ -32,8 +32,8 @@ class Comparison:
     arm diverged, by the policy `diverged_policy`) and `omitted` (a value was not finite). `ci95` and `p_value` are the
     paired t-test's; `effect_size` is d_z, mean over standard deviation of the differences; `superiority` is
     P(a > b) + P(a = b) / 2; `pairing_gain` is how many times more unpaired trials would be needed for the same
-    interval. `p_adjusted` is `p_value` adjusted over the `family` tests made together. Arms that agree in every trial
-    have difference 0, p = 1 and effect size 0; a figure that n does not allow is NaN.
+    interval. `p_adjusted` is `p_value` adjusted over the `family` of tests made together (1: the same). Arms that
+    agree in every trial have difference 0, p = 1 and effect size 0; a figure that n does not allow is NaN.
     """
 
     arms: tuple[str, str]
@@ -52,8 +52,8 @@ class Comparison:
     p_wilcoxon: float
     p_permutation: float
     methods: dict[str, str]
-    p_adjusted: float | None
-    adjustment: str | None
+    p_adjusted: float
+    adjustment: str
     family: int
     effect_size: float
     superiority: float
@@ -74,8 +74,7 @@ class Comparison:
     @property
     def significant(self) -> bool:
         """Whether the p-value, adjusted where there is a family, is below alpha."""
-        p = self.p_value if self.p_adjusted is None else self.p_adjusted
-        return bool(p < self.alpha)
+        return bool(self.p_adjusted < self.alpha)
 
     @property
     def diverged_text(self) -> str:
@@ -112,7 +111,7 @@ class Comparison:
             rows.append(("BCa bootstrap", f"95% interval {interval_text(self.ci95_bootstrap)}"))
         tests = f"t {p_text(self.p_value)}, Wilcoxon {p_text(self.p_wilcoxon)}, sign-flip {p_text(self.p_permutation)}"
         rows.append(("p-value", tests))
-        if self.p_adjusted is not None:
+        if self.family > 1:
             rows.append(("adjusted p", f"{p_text(self.p_adjusted)} ({self.adjustment}, {self.family} tests)"))
         rows += [
             ("effect size", f"d_z {_short(self.effect_size)}; P(a > b) + P(a = b)/2 = {_short(self.superiority)}"),
@@ -163,7 +162,7 @@ class Comparisons:
                     f"{pair.difference:+.4f}",
                     interval_text(pair.ci95, 4),
                     p_text(pair.p_value),
-                    p_text(pair.p_adjusted if pair.p_adjusted is not None else float("nan")),
+                    p_text(pair.p_adjusted),
                     _short(pair.effect_size),
                     diverged,
                 ]
@@ -264,8 +263,8 @@ def compare(
         p_wilcoxon=ranks.p_value,
         p_permutation=signs.p_value,
         methods={"p_value": "paired t", "p_wilcoxon": ranks.method, "p_permutation": signs.method},
-        p_adjusted=None,
-        adjustment=None,
+        p_adjusted=t.p_value,
+        adjustment="none",
         family=1,
         effect_size=cohen_dz(a, b),
         superiority=superiority(a, b),

@@ -1,0 +1,252 @@
+"""Comparisons of stored results: what is taken, what is left out and said, and what is refused."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from jaxinv import stats
+from jaxinv.errors import DataError, InputError
+
+DIMS = ("arm", "learning_rate", "trial", "step")
+
+
+def results(trials: int = 20, *, arms=("normal", "inverted"), rates=(0.5,), steps=(50,), seed: int = 0) -> xr.Dataset:
+    rng = np.random.default_rng(seed)
+    shape = (len(arms), len(rates), trials, len(steps))
+    shared = rng.normal(0.85, 0.01, size=(1, *shape[1:]))
+    accuracy = shared + rng.normal(0, 0.01, size=shape) - 0.05 * np.arange(len(arms))[:, None, None, None]
+    return xr.Dataset(
+        {
+            "accuracy": (DIMS, (np.round(accuracy * 10_000) / 10_000).astype(np.float32)),
+            "test_loss": (DIMS, rng.exponential(size=shape).astype(np.float32)),
+            "diverged": (DIMS[:3], np.zeros(shape[:3], bool)),
+            "layer_delta": ((*DIMS[:3], "layer"), np.zeros((*shape[:3], 2), np.float32)),
+        },
+        coords={"arm": list(arms), "learning_rate": list(rates), "trial": np.arange(trials), "step": list(steps)},
+    )
+
+
+def sides(data: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
+    a, b = data["accuracy"].values[:2, 0, :, -1].astype(np.float64)
+    return a, b
+
+
+def test_every_figure_is_the_array_functions():
+    data = results(30)
+    a, b = sides(data)
+    got = stats.compare(data, "normal", "inverted", margin=0.06, alpha=0.01, seed=5, bootstrap=2000)
+    t = stats.paired_t(a, b)
+    assert (got.arms, got.n, got.step, got.learning_rate) == (("normal", "inverted"), 30, 50, (0.5, 0.5))
+    assert (got.mean_a, got.sd_b) == (stats.summary(a).mean, stats.summary(b).sd)
+    assert (got.difference, got.ci95, got.p_value) == (t.difference, t.ci95, t.p_value)
+    assert got.difference == pytest.approx(0.05, abs=0.01)
+    assert got.p_wilcoxon == stats.wilcoxon(a, b, resolution=2e-7).p_value
+    assert got.p_permutation == stats.sign_flip(a, b, seed=5).p_value
+    assert (got.effect_size, got.superiority) == (stats.cohen_dz(a, b), stats.superiority(a, b))
+    assert (got.correlation, got.pairing_gain) == tuple(stats.pairing(a, b))
+    assert got.equivalence == stats.tost(a, b, 0.06, alpha=0.01)
+    drawn = stats.bootstrap_interval(a - b, resamples=2000, seed=5)
+    assert got.ci95_bootstrap == (drawn.low, drawn.high)
+    assert got.significant
+    assert "not new test images" in got.covers
+
+
+def test_swapping_the_arms_turns_the_signs_and_nothing_else():
+    data = results()
+    one, other = stats.compare(data, "normal", "inverted"), stats.compare(data, "inverted", "normal")
+    assert one.difference == -other.difference
+    assert one.ci95 == pytest.approx((-other.ci95[1], -other.ci95[0]))
+    assert one.superiority == pytest.approx(1 - other.superiority)
+    assert one.p_value == other.p_value
+    assert one.p_permutation == other.p_permutation
+    assert one.mean_a == other.mean_b
+
+
+def test_the_order_of_dimensions_does_not_matter():
+    data = results(rates=(0.1, 0.5), steps=(10, 20))
+    turned = data.transpose("step", "trial", "layer", "learning_rate", "arm")
+    one, other = (stats.compare(d, "normal", "inverted", learning_rate=0.1, step=10) for d in (data, turned))
+    assert one == other
+
+
+def test_identical_arms_differ_by_nothing():
+    got = stats.compare(results(), "normal", "normal", margin=0.001)
+    assert (got.difference, got.p_value, got.p_wilcoxon, got.p_permutation) == (0.0, 1.0, 1.0, 1.0)
+    assert (got.ci95, got.effect_size, got.superiority) == ((0.0, 0.0), 0.0, 0.5)
+    assert not got.significant
+    assert got.equivalence is not None
+    assert got.equivalence.equivalent
+    assert "inf" in str(got)
+    assert got.to_dict()["pairing_gain"] is None
+
+
+@pytest.mark.parametrize("trials", [1, 2, 3])
+def test_few_trials(trials):
+    got = stats.compare(results(trials), "normal", "inverted", margin=0.1, bootstrap=100)
+    assert got.n == trials
+    assert np.isnan(got.p_value) == (trials == 1)
+    assert got.p_permutation == 2.0 ** (1 - trials)
+    assert all(len(line) <= 80 for line in str(got).splitlines())
+    json.dumps(got.to_dict(), allow_nan=False)
+
+
+def test_learning_rates_steps_and_metrics_are_chosen():
+    data = results(rates=(0.1, 0.5), steps=(10, 20, 30))
+    loss = stats.compare(data, "normal", "inverted", learning_rate=0.5, step=20, metric="test_loss")
+    expected = data["test_loss"].sel(learning_rate=0.5, step=20)
+    assert loss.mean_a == pytest.approx(float(expected.sel(arm="normal").mean()), rel=1e-6)
+    assert stats.compare(data, "normal", "inverted", learning_rate=0.1).step == 30
+    own = stats.compare(data, "normal", "inverted", learning_rate=(0.5, 0.1))
+    assert own.mean_a == pytest.approx(float(data["accuracy"].sel(arm="normal", learning_rate=0.5, step=30).mean()))
+    assert own.mean_b == pytest.approx(float(data["accuracy"].sel(arm="inverted", learning_rate=0.1, step=30).mean()))
+    assert "learning rates 0.5 (a) and 0.1 (b)" in " ".join(str(own).split())
+    single = data.assign_coords(learning_rate=np.array([0.1, 0.5], np.float32))
+    assert stats.compare(single, "normal", "inverted", learning_rate=0.1).n == 20
+
+
+def test_diverged_trials_are_counted_and_in_or_out_by_choice():
+    data = results(10)
+    data["diverged"].values[0, 0, [1, 2]] = True
+    data["diverged"].values[1, 0, [2, 3, 4]] = True
+    data["accuracy"].values[1, 0, [2, 3, 4], 0] = 0.1
+    within = stats.compare(data, "normal", "inverted")
+    without = stats.compare(data, "normal", "inverted", diverged="exclude")
+    for got in (within, without):
+        assert (got.diverged_a, got.diverged_b, got.diverged_either) == (2, 3, 4)
+    assert (within.n, within.excluded) == (10, 0)
+    assert (without.n, without.excluded) == (6, 4)
+    a, b = sides(data)
+    kept = [0, 5, 6, 7, 8, 9]
+    assert without.difference == pytest.approx((a - b)[kept].mean())
+    assert within.difference == pytest.approx((a - b).mean())
+    assert "4 of 10 (2 in a, 3 in b), included" in str(within)
+    assert "4 of 10 (2 in a, 3 in b), left out" in str(without)
+    np.testing.assert_array_equal(stats.paired_trials(data, "normal", "inverted", diverged="exclude").trials, kept)
+
+
+def test_a_value_that_is_not_finite_leaves_its_pair_out_and_is_said():
+    data = results(10)
+    data["test_loss"].values[0, 0, 3, 0] = np.nan
+    data["test_loss"].values[1, 0, [3, 4], 0] = np.inf
+    got = stats.compare(data, "normal", "inverted", metric="test_loss")
+    assert (got.n, got.omitted, got.excluded) == (8, 2, 0)
+    assert "2 left out (value not finite)" in str(got)
+    everything = data.assign(test_loss=data["test_loss"] * np.nan)
+    nothing = stats.compare(everything, "normal", "inverted", metric="test_loss", margin=0.1, bootstrap=100)
+    assert (nothing.n, nothing.omitted) == (0, 10)
+    assert np.isnan(nothing.difference)
+    json.dumps(nothing.to_dict(), allow_nan=False)
+    assert "n/a" in str(nothing)
+
+
+def test_only_trials_that_are_done_count():
+    data = results(10).assign(done=("trial", np.arange(10) < 4))
+    data["accuracy"].values[:, :, 4:] = np.nan
+    data["diverged"].values[0, 0, 9] = True
+    got = stats.compare(data, "normal", "inverted")
+    assert (got.n, got.done, got.planned, got.omitted, got.diverged_a) == (4, 4, 10, 0, 0)
+    assert "4 of 10 trials done" in str(got)
+    with pytest.raises(DataError, match=r"^results: none of 10 trials is done yet$"):
+        stats.compare(data.assign(done=("trial", np.zeros(10, bool))), "normal", "inverted")
+
+
+def test_all_pairs_with_adjusted_p_values():
+    arms = ("normal", "inverted", "pixel_mean", "signed")
+    data = results(12, arms=arms)
+    data["accuracy"].values[3] = data["accuracy"].values[0]
+    table = stats.compare_all(data, margin=0.01)
+    assert len(table) == 6
+    assert [pair.arms for pair in table][:3] == [(arms[0], arm) for arm in arms[1:]]
+    raw = [stats.compare(data, *pair.arms, margin=0.01).p_value for pair in table]
+    np.testing.assert_allclose([pair.p_adjusted for pair in table], stats.holm(raw))
+    assert table[2].p_adjusted == 1.0
+    assert table[0].family == 6
+    benjamini = stats.compare_all(data, adjust="bh")
+    np.testing.assert_allclose([pair.p_adjusted for pair in benjamini], stats.benjamini_hochberg(raw))
+    assert "Benjamini-Hochberg over 6 tests" in str(benjamini)
+    assert len(json.loads(json.dumps(table.to_dict(), allow_nan=False))["comparisons"]) == 6
+
+
+@pytest.mark.parametrize(
+    "arms", [("normal", "inverted", "signed"), ("inverted+pixel_mean+image_standardize", "a" * 90)]
+)
+def test_tables_fit_80_columns_and_name_every_arm(arms):
+    data = results(1234, arms=arms)
+    shown = str(stats.compare_all(data))
+    assert all(len(line) <= 80 for line in shown.splitlines())
+    for arm in arms:
+        assert arm in shown.replace("\n", "")
+    one = str(stats.compare(data, *arms[:2], margin=0.01, bootstrap=100))
+    assert all(len(line) <= 80 for line in one.splitlines())
+
+
+def test_html_is_escaped():
+    data = results(5, arms=("<b>bold</b>", "a & b"))
+    for shown in (stats.compare(data, "<b>bold</b>", "a & b"), stats.compare_all(data)):
+        html = shown._repr_html_()
+        assert "<b>" not in html
+        assert "&lt;b&gt;bold&lt;/b&gt;" in html
+        assert "a &amp; b" in html
+
+
+def test_the_same_seed_gives_the_same_comparison_and_another_another():
+    data = results(60, seed=3)
+    data["accuracy"].values[1] += np.float32(0.048)  # near enough for p-values that are not at their floor
+    first, again, other = (stats.compare(data, "normal", "inverted", seed=s, bootstrap=500) for s in (1, 1, 2))
+    assert first == again
+    assert first.p_permutation != other.p_permutation
+    assert first.ci95_bootstrap != other.ci95_bootstrap
+    assert first.p_value == other.p_value
+
+
+def test_equal_seeds_for_arms_that_are_one_after_another_left_as_they_were():
+    data = results()
+    before = data.copy(deep=True)
+    stats.compare_all(data, diverged="exclude")
+    xr.testing.assert_identical(data, before)
+
+
+@pytest.mark.parametrize(
+    ("options", "start"),
+    [
+        ({"arm_a": "nomal"}, "arm_a: 'nomal' is not known; did you mean 'normal'?"),
+        ({"arm_b": "x"}, "arm_b: 'x' is not known; Allowed: normal, inverted"),
+        ({"step": 11}, "step: 11 was not evaluated; choose one of 10, 20"),
+        ({"learning_rate": None}, "learning_rate: the results hold 2; choose one of 0.1, 0.5"),
+        ({"learning_rate": 0.3}, "learning_rate: 0.3 is not in the results; choose one of 0.1, 0.5"),
+        ({"learning_rate": (0.1, 0.5, 0.5)}, "learning_rate: (0.1, 0.5, 0.5) is neither"),
+        ({"metric": "acuracy"}, "metric: 'acuracy' is not known; did you mean 'accuracy'?"),
+        ({"metric": "layer_delta"}, "metric: 'layer_delta' is not known"),
+        ({"alpha": 0.0}, "alpha: 0.0"),
+        ({"alpha": 1.0}, "alpha: 1.0"),
+        ({"alpha": float("nan")}, "alpha: nan"),
+        ({"margin": 0.0}, "margin: 0.0"),
+        ({"margin": -0.1}, "margin: -0.1"),
+        ({"margin": 0.1, "alpha": 0.6}, "alpha: 0.6"),
+        ({"diverged": "drop"}, "diverged: 'drop' is not allowed; choose 'include' or 'exclude'"),
+        ({"seed": -1}, "seed: -1"),
+        ({"bootstrap": -1}, "bootstrap: -1"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_one_line(options, start):
+    data = results(rates=(0.1, 0.5), steps=(10, 20))
+    call: dict[str, Any] = {"arm_a": "normal", "arm_b": "inverted", "learning_rate": 0.1} | options
+    with pytest.raises(InputError) as caught:
+        stats.compare(data, call.pop("arm_a"), call.pop("arm_b"), **call)
+    assert str(caught.value).startswith(start)
+    assert "\n" not in str(caught.value)
+
+
+def test_results_of_the_wrong_shape_are_refused():
+    data = results()
+    with pytest.raises(InputError, match=r"^results: no dimension 'step'"):
+        stats.compare(data.isel(step=0), "normal", "inverted")
+    with pytest.raises(InputError, match=r"^results: no dimension 'arm'"):
+        stats.compare_all(data.isel(arm=0))
+    with pytest.raises(InputError, match=r"^arms: the results hold only normal; two are needed"):
+        stats.compare_all(data.isel(arm=[0]))
+    with pytest.raises(InputError, match=r"^adjust: 'none'"):
+        stats.compare_all(data, adjust="none")
