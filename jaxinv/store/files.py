@@ -4,6 +4,7 @@ A folder is a local one, or anything that fsspec opens: "s3://bucket/run", "gs:/
 """
 
 import contextlib
+import errno
 import os
 import shutil
 import uuid
@@ -99,13 +100,12 @@ class LocalFiles:
             raise InputError(f"out: {str(self)!r} is not a folder that can be read ({error.strerror})") from error
 
     def prepare(self) -> None:
-        """Make the folder, or InputError."""
+        """Make the folder."""
         try:
-            (self.root / SCRATCH).mkdir(parents=True, exist_ok=True)
+            self.root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InputError(
-                f"out: {str(self)!r} cannot be written to ({error.strerror}); give another folder"
-            ) from error
+            kind = DataError if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO) else InputError
+            raise kind(f"out: {str(self)!r} cannot be made ({error.strerror})") from error
 
 
 class RemoteFiles:

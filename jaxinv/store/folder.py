@@ -10,11 +10,10 @@ from jaxinv.errors import DataError, InputError
 from jaxinv.store import zarr_files
 from jaxinv.store.contents import Layout
 from jaxinv.store.files import SCRATCH, Files, LocalFiles, open_files
-from jaxinv.store.lock import LOCK, MEMBERS
+from jaxinv.store.lock import LOCK, MEMBERS, PLAN
 from jaxinv.study import Study
 
 STUDY = "study.json"
-PLAN = ".plan.json"
 STUDY_FIELDS = {"dataset", "arms", "model", "trials", "seed"}
 OWN = {SCRATCH, LOCK, MEMBERS, PLAN}
 
@@ -171,6 +170,8 @@ def check_folder(folder: str | os.PathLike[str], study: Study, *, fingerprint: s
     stored = inspect(files)
     if stored is not None:
         check_study(files, stored, study, fingerprint)
+    if isinstance(files, LocalFiles):
+        _check_access(files.root)
 
 
 def _check_path(root: Path) -> None:
@@ -184,10 +185,13 @@ def _check_path(root: Path) -> None:
         raise InputError(f"out: {str(root)!r} is not the name of a folder ({error.strerror})") from None
     if not near.is_dir():
         raise InputError(f"out: {str(near)!r} is not a folder; give another one than {str(root)!r}")
-    for place in (near, root / zarr_files.ROOT):
+
+
+def _check_access(root: Path) -> None:
+    results = root / zarr_files.ROOT
+    if results.is_symlink():  # it would be another folder's, whose lock would not be asked for
+        raise InputError(f"out: {str(results)!r} is a link; give the folder that it is in, or another one")
+    near = next(place for place in (root, *root.parents) if place.exists())
+    for place in (near, results):
         if place.exists() and not os.access(place, os.W_OK | os.X_OK):
             raise InputError(f"out: {str(place)!r} cannot be written to; give another folder")
-    if (root / zarr_files.ROOT).is_symlink():  # it would be another folder's, whose lock would not be asked for
-        raise InputError(
-            f"out: {str(root / zarr_files.ROOT)!r} is a link; give the folder that it is in, or another one"
-        )

@@ -19,6 +19,7 @@ import os
 import socket
 import time
 import uuid
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -32,6 +33,7 @@ except ImportError:  # Windows
 
 LOCK = ".lock"
 MEMBERS = ".members"
+PLAN = ".plan.json"
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
 LEASE_SECONDS = 600
 RENEW_SECONDS = 60
@@ -154,13 +156,14 @@ def acquire(files: Files) -> Lock:
     """Lock a folder for a run; DataError where another run, or what is left of its processes, is using it."""
     if not isinstance(files, LocalFiles):
         return Lease(files)
-    lock = FileLock(files.root)
-    if (files.root / MEMBERS).exists():
-        try:
+    with ExitStack() as stack:
+        lock = FileLock(files.root)
+        stack.callback(lock.release)
+        # In this order: who joins an earlier run after the plan has gone sees that, and who did before is seen here.
+        files.remove(PLAN)
+        if (files.root / MEMBERS).exists():
             FileLock(files.root, MEMBERS).release()
-        except DataError:
-            lock.release()
-            raise
+        stack.pop_all()
     return lock
 
 

@@ -6,17 +6,18 @@ from typing import NamedTuple
 
 from jaxinv.errors import DataError
 from jaxinv.store.files import Files
-from jaxinv.store.folder import PLAN
+from jaxinv.store.lock import PLAN
 
 POLL_SECONDS = 0.05
 
 
 class Plan(NamedTuple):
-    """What process 0 found: the launch it belongs to, the store-block length, the finished trials of each block."""
+    """What process 0 found: its launch, the store-block length, the finished trials of each block, the attributes."""
 
     token: str
     block: int
     filled: list[int]
+    attrs: dict[str, str]
 
 
 def publish(files: Files, plan: Plan) -> None:

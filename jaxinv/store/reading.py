@@ -85,7 +85,7 @@ def results(files: Files, blocks: Blocks, attrs: Mapping[str, str]) -> xr.Datase
             done[part] = True
             weights = weights + mark.weights
         if done.all() and layout.pixel_weights:
-            _check_weight_delta(files, weights.mean())
+            check_weight_delta(files, weights.mean())
     if lazy:
         opened = xr.open_zarr(files.path(ROOT), chunks=None)
         arrays = {name: opened.variables[name] for name in PER_TRIAL}
@@ -110,7 +110,8 @@ def _open(folder: str | os.PathLike[str]) -> tuple[Files, Stored]:
     return files, stored
 
 
-def _check_weight_delta(files: Files, mean: np.ndarray) -> None:
+def check_weight_delta(files: Files, mean: np.ndarray) -> None:
+    """`Damaged` where the stored mean weight change is not this one. None stored is no damage: it comes last."""
     data = files.read(WEIGHT_DELTA)
-    if data is not None and unpack(WEIGHT_DELTA, data) != payload(mean):  # missing: it only was not written yet
+    if data is not None and unpack(WEIGHT_DELTA, data) != payload(mean):
         raise Damaged(WEIGHT_DELTA, "is not the mean of what the blocks hold")

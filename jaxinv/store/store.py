@@ -17,9 +17,9 @@ from jaxinv.store.blocks import Blocks
 from jaxinv.store.contents import Block, Layout, Progress
 from jaxinv.store.documents import lay_out, problems, put_chunk, stored_block
 from jaxinv.store.files import SCRATCH, Files, open_files
-from jaxinv.store.folder import PLAN, Stored, check_folder, check_study, inspect
-from jaxinv.store.lock import Lock, acquire, join
-from jaxinv.store.reading import WEIGHT_DELTA, identity, naming, results
+from jaxinv.store.folder import STUDY, Stored, check_folder, check_study, inspect
+from jaxinv.store.lock import PLAN, Lock, acquire, join
+from jaxinv.store.reading import WEIGHT_DELTA, check_weight_delta, identity, naming, results
 from jaxinv.store.zarr_files import MARK, Damaged
 from jaxinv.study import Study
 
@@ -93,7 +93,7 @@ class Store:
                 lock = join(files)
                 stack.callback(lock.release)
                 plan = plans.wait(files, token, 0)  # once more: process 0 may have gone before this one held the folder
-                store = cls(files, layout, plan.block, attrs, lock)
+                store = cls(files, layout, plan.block, plan.attrs, lock)
                 store._progress.filled[:] = plan.filled
                 store._leads = False
             else:
@@ -110,7 +110,8 @@ class Store:
                 store._begin(study, stored)
                 stack.callback(files.remove, SCRATCH if process_count == 1 else PLAN)
                 if process_count > 1:
-                    plans.publish(files, plans.Plan(token, block, store._progress.filled.tolist()))
+                    plan = plans.Plan(token, block, store._progress.filled.tolist(), store.attrs)
+                    plans.publish(files, plan)
             left = [first // store.block for first, _ in store._progress.left()]
             store._share = frozenset(np.array_split(left, process_count)[process_index].tolist())
             store._exit = stack.pop_all()
@@ -189,8 +190,15 @@ class Store:
                 self.notes.append(f"{self.files.path(problem.key)} {problem.why}; it is written anew")
         elif stored and (damaged or self._progress.filled.any()):
             self.notes.append(f"{stored.problem}; it is written anew")
+        if stored and self.files.read(STUDY) is None:
+            self.notes.append(f"{self.files.path(STUDY)} is missing; it is written anew")
         if unfinished and self.layout.pixel_weights:
             self.files.remove(WEIGHT_DELTA)  # no mean over fewer trials is to stand among more
+        elif self.layout.pixel_weights:
+            try:
+                check_weight_delta(self.files, self._blocks.total()[0].mean())
+            except Damaged as damage:
+                self.notes.append(f"{self.files.path(damage.key)} {damage.why}; it is written anew")
         documents = zarr_files.metadata(self.layout, self.block, Blocks.mark_bytes(self.layout), self.attrs)
         lay_out(self.files, documents, self.layout, study)
         for index in damaged:
