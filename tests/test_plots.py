@@ -282,7 +282,7 @@ def test_save_is_whole_or_not_at_all(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "replace", fail)
-    with pytest.raises(DataError, match=r"a\.png: cannot be written \(No space left"):
+    with pytest.raises(DataError, match=r"a\.png: cannot be written: No space left"):
         plots.save(plots.weight_change(np.zeros((4, 4))), path)
     assert path.read_bytes() == whole
     assert [p.name for p in tmp_path.iterdir()] == ["a.png"]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 BORDER = "outlined: the border, pixels that are never on in training"
-MOST_COLUMNS = 4
+MOST_COLUMNS = 3
 SCALE = "mean over trials of max over classes of |W_end − W_begin|"
 
 
@@ -91,7 +91,7 @@ def weight_changes(
     rows = -(-len(planes) // columns) * channels
     note_height = 0.32 if notes else 0.0
     if figure is None:
-        panel = min(2.35, max(1.3, 9.4 / columns))
+        panel = min(2.45, max(1.25, 5.0 / columns))
         figure = new_figure(columns * panel + 0.2, rows * (panel * height / width + 0.25 + note_height) + 0.75)
     grid = figure.subplots(rows, columns, squeeze=False)
     top = _scale(list(planes.values()))
@@ -100,10 +100,11 @@ def weight_changes(
         for channel in range(channels):
             ax = grid[place // columns * channels + channel, place % columns]
             outline = None if mask is None else mask[..., min(channel, mask.shape[-1] - 1)]
-            image = _draw(ax, delta[..., channel], outline, top)
-            ax.set_title(label(arm, longest=20) + (f", {_channel(channel, channels)}" if channels > 1 else ""))
+            image = _draw(ax, delta[..., channel], outline, top, 1.0 if columns < 3 else 0.7)
+            name = label(arm, longest=20) + (f", {_channel(channel, channels)}" if channels > 1 else "")
+            ax.set_title(name, fontsize=10.5 if columns < 3 else 9)
             if notes and arm in notes and channel == channels - 1:
-                ax.set_xlabel(notes[arm], fontsize=8.5)
+                ax.set_xlabel(notes[arm], fontsize=8.5 if columns < 3 else 7.5)
     for ax in grid.flat[len(planes) :] if channels == 1 else ():
         ax.set_axis_off()
     assert image is not None
@@ -126,7 +127,7 @@ def border_edges(mask: np.ndarray) -> list[list[tuple[float, float]]]:
     ]
 
 
-def _draw(ax: Axes, values: np.ndarray, border_mask: Any, vmax: float) -> AxesImage:
+def _draw(ax: Axes, values: np.ndarray, border_mask: Any, vmax: float, size: float = 1.0) -> AxesImage:
     colours = matplotlib.colormaps[style.COLOURMAP].with_extremes(bad="#9a9a9a")
     image = ax.imshow(np.ma.masked_invalid(values), cmap=colours, norm=Normalize(0.0, vmax), interpolation="nearest")
     if border_mask is not None:
@@ -135,10 +136,10 @@ def _draw(ax: Axes, values: np.ndarray, border_mask: Any, vmax: float) -> AxesIm
             raise InputError(f"border_mask: shape {mask.shape} differs from the heatmap's {values.shape}")
         edges = border_edges(mask)
         for width, colour in ((3.0, "black"), (1.3, "white")):  # seen on dark and on bright cells alike
-            ax.add_collection(LineCollection(edges, colors=colour, linewidths=width, capstyle="projecting"))
+            ax.add_collection(LineCollection(edges, colors=colour, linewidths=width * size, capstyle="projecting"))
         where = np.argwhere(mask)
-        for size, colour in ((4.0, "black"), (1.2, "white")):
-            ax.scatter(where[:, 1], where[:, 0], s=size, color=colour, linewidths=0)
+        for area, colour in ((4.0, "black"), (1.2, "white")):
+            ax.scatter(where[:, 1], where[:, 0], s=area * size**2, color=colour, linewidths=0)
     ax.set_xlim(-0.5, values.shape[1] - 0.5)
     ax.set_ylim(values.shape[0] - 0.5, -0.5)
     ax.set_xticks([])

@@ -3,7 +3,6 @@
 import functools
 import io
 import os
-import tempfile
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from jaxinv.errors import DataError, InputError
+from jaxinv.errors import InputError
+from jaxinv.files import write_bytes
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -169,16 +169,5 @@ def save(figure: Figure | Axes, path: str | os.PathLike[str], *, dpi: float | No
     if target.suffix.lower() not in _TYPES:
         raise InputError(f"path: {str(target)!r} does not end in {' or '.join(_TYPES)}")
     content = to_bytes(figure_of(figure) if isinstance(figure, Axes) else figure, target.suffix.lower(), dpi=dpi)
-    try:
-        handle, draft = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(content)
-            os.chmod(draft, 0o644)
-            os.replace(draft, target)
-        except BaseException:
-            os.unlink(draft)
-            raise
-    except OSError as error:
-        raise DataError(f"{target}: cannot be written ({error.strerror or error})") from None
+    write_bytes(target, content)
     return target

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,11 @@ from jaxinv.errors import DataError, InputError
 from jaxinv.report.page import MARK, Page
 from jaxinv.report.part import Part
 from jaxinv.report.words import READINGS
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from jaxinv.data import Dataset
 
 HTML, MARKDOWN, CSV, PICTURES = "report.html", "report.md", "report.csv", "report_files"
 COLUMNS = ["study", "arm", "learning_rate", "trial", "step", "accuracy", "test_loss", "diverged"]
@@ -34,7 +39,8 @@ def write_report(
 
     Args:
         folder: a stored run, a folder of `jaxinv replicate`, or one of `jaxinv claims`.
-        bounds: arm -> learning rate up to which gradient descent is stable at the start, for the learning-rate figure.
+        bounds: arm -> learning rate up to which gradient descent is stable at the start, for the learning-rate figure;
+            by default from `jaxinv.theory`, where there are several learning rates and the dataset is at hand.
         border: bool [H, W], pixels never on in training; by default from the dataset, where it is at hand.
         command: what makes the results; by default what the studies say.
 
@@ -78,12 +84,20 @@ def read_folder(
         raise InputError(f"folder: {str(root)!r} is not a folder; give one with results in it")
     summary, claims = _json(root / "summary.json"), _json(root / "claims.json")
     published = _published(summary, root)
-    parts = []
+    parts, datasets = [], Datasets()
     for name in _studies(root):
         results = store.load(root / name if name else root)
-        seen = border if border is not None else _border(results.attrs)
+        dataset = datasets.of(results.attrs) if border is None or bounds is None else None
         mine = published if name == "as_written" and published else None
-        parts.append(Part(results=results, name=name, border=seen, bounds=bounds, published=mine))
+        parts.append(
+            Part(
+                results=results,
+                name=name,
+                border=_border(dataset) if border is None else border,
+                bounds=_bounds(results, dataset) if bounds is None else bounds,
+                published=mine,
+            )
+        )
     if not parts and claims is None:
         raise InputError(f"folder: {str(root)!r} holds no results; give the folder of a run, replicate or claims")
     seconds = {
@@ -155,22 +169,57 @@ def _published(summary: dict[str, Any] | None, root: Path) -> dict[str, float] |
     return {str(arm): float(number) for arm, number in value.items()}
 
 
-def _border(attrs: Mapping[str, Any]) -> np.ndarray | None:
-    """The pixels never on in training, where the very dataset that was used is on this machine; else None."""
-    study = json.loads(attrs.get("study", "{}"))
-    name = study.get("dataset")
-    at_hand = isinstance(name, str) and (name == "mnist" or (name.endswith(".npz") and Path(name).is_file()))
-    if not at_hand:
-        return None
-    from jaxinv import data, deltas
+class Datasets:
+    """Datasets of stored results, as far as they are on this machine: nothing is fetched for a page."""
 
-    try:
-        dataset = data.load_dataset(name)
-    except (InputError, DataError):  # another file by the same name: the page says that there is no border
+    def __init__(self) -> None:
+        self._read: dict[tuple[Any, ...], Dataset | None] = {}
+
+    def of(self, attrs: Mapping[str, Any]) -> "Dataset | None":
+        """The very dataset that results come from, or None."""
+        study = json.loads(attrs.get("study", "{}"))
+        name, illumination, seed = study.get("dataset"), study.get("illumination", 0.0), study.get("seed", 0)
+        if not isinstance(name, str) or not (name == "mnist" or (name.endswith(".npz") and Path(name).is_file())):
+            return None
+        key = (name, illumination, seed)
+        if key not in self._read:
+            self._read[key] = self._load(name, illumination, seed)
+        dataset = self._read[key]
+        return dataset if dataset is not None and dataset.fingerprint == attrs.get("data_fingerprint") else None
+
+    def _load(self, name: str, illumination: float, seed: int) -> "Dataset | None":
+        from jaxinv import data
+
+        try:
+            dataset = data.load_dataset(name)
+        except (InputError, DataError):  # another file by the same name: the page says that the dataset is not at hand
+            return None
+        return data.relight(dataset, strength=illumination, seed=seed) if illumination else dataset
+
+
+def _border(dataset: "Dataset | None") -> np.ndarray | None:
+    if dataset is None:
         return None
-    if study.get("illumination"):
-        dataset = data.relight(dataset, strength=study["illumination"], seed=study["seed"])
-    return deltas.border_mask(dataset.x_train) if dataset.fingerprint == attrs.get("data_fingerprint") else None
+    from jaxinv.deltas import border_mask
+
+    return border_mask(dataset.x_train)
+
+
+def _bounds(results: "xr.Dataset", dataset: "Dataset | None") -> dict[str, float]:
+    """The curvature bound of every arm that has a name, for gradient descent on a model that has such a bound."""
+    study = json.loads(results.attrs.get("study", "{}"))
+    arms = [arm for arm in study.get("arms", ()) if isinstance(arm, str)]
+    model = study.get("model")
+    plain = study.get("optimizer") == "sgd" and isinstance(model, str)
+    if dataset is None or not plain or results.sizes["learning_rate"] < 2:
+        return {}
+    from jaxinv.models import get_model
+    from jaxinv.theory import curvature
+
+    if get_model(model).pixel_weights is None:
+        return {}
+    found = {arm: curvature(dataset, arm, model).learning_rate_bound for arm in arms}
+    return {arm: bound for arm, bound in found.items() if bound is not None}
 
 
 def _check_ours(path: Path) -> None:
