@@ -8,7 +8,7 @@ import re
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Annotated, Any, Literal
 
 import tyro
@@ -243,7 +243,7 @@ class Datasets(Output):
 
         rows = data.describe_datasets(self.data_dir)
         if self.json:
-            print_json({"datasets": [row._asdict() if hasattr(row, "_asdict") else row for row in rows]})
+            print_json({"datasets": [{**asdict(row), "path": str(row.path)} for row in rows]})
         else:
             print(tables.datasets_table(rows))
 

@@ -216,7 +216,7 @@ class Worker:
             self.correct.append(correct.reshape(*correct.shape[:3], -1)[..., :images])
         pixels = outcomes[0].weight_delta is not None
         return Block(
-            accuracy=gather("accuracy"),
+            accuracy=(gather("hits") / len(self.job.dataset.x_test)).astype(np.float32),
             test_loss=gather("test_loss"),
             diverged=gather("diverged"),
             layer_delta=gather("layer_delta"),

@@ -95,3 +95,12 @@ def text_table(rows: Iterable[Sequence[str]]) -> str:
         for row in rows
     ]
     return "\n".join([made[0], "-" * max(map(len, made)), *made[1:]])
+
+
+def datasets_table(rows: Sequence[Any]) -> str:
+    """What `describe_datasets` found."""
+    made = [["dataset", "train", "test", "classes", "state"]]
+    for row in rows:
+        shapes = ["x".join(map(str, shape)) if shape else "?" for shape in (row.train, row.test)]
+        made.append([row.name, *shapes, "?" if row.classes is None else str(row.classes), row.state])
+    return text_table(made)

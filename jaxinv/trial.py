@@ -4,7 +4,7 @@ A trial is four phases, each a method of `Trial` and a pure function of arrays:
 
     start     initial weights, from the trial's key
     advance   `eval_every` updates, each on the next batch of the trial's own walk through shuffled epochs
-    evaluate  accuracy and loss on all test images
+    evaluate  hits and loss over all test images
     change    how far the weights moved
 
 `whole_trial` strings them together. It can be told how to map the phases, so that the very same lines make one trial
@@ -71,7 +71,7 @@ class Progress(NamedTuple):
 class Look(NamedTuple):
     """One evaluation on all test images."""
 
-    accuracy: jax.Array  # share of test images that are classified correctly
+    hits: jax.Array  # int32, how many test images are classified correctly
     test_loss: jax.Array  # mean cross-entropy, nats
     correct: jax.Array | None  # bool [tiles, tile], where asked for
 
@@ -86,7 +86,7 @@ class Change(NamedTuple):
 class Outcome(NamedTuple):
     """What is kept of a trial. E is how often it was evaluated."""
 
-    accuracy: jax.Array  # [E]
+    hits: jax.Array  # int32 [E]; a count, since compilers round the division differently from program to program
     test_loss: jax.Array  # [E]
     correct: jax.Array | None  # bool [tiles, tile] at the last evaluation
     diverged: jax.Array  # bool
@@ -142,7 +142,7 @@ class Trial:
         return lax.scan(update, at, first_step + jnp.arange(self.eval_every, dtype=jnp.int32))[0]
 
     def evaluate(self, at: Progress, setting: Setting, data: Data) -> Look:
-        """Accuracy and mean loss on every test image, tile by tile."""
+        """Hits and mean loss over all test images, tile by tile."""
 
         def tile(totals: tuple[jax.Array, jax.Array], part: tuple[jax.Array, jax.Array]) -> Any:
             images, labels = part
@@ -154,8 +154,7 @@ class Trial:
 
         zero = jnp.zeros((), jnp.int32), jnp.zeros((), jnp.float32)
         (hits, loss), correct = lax.scan(tile, zero, (data.x_test, data.y_test))
-        count = jnp.sum(data.y_test >= 0).astype(jnp.float32)
-        return Look(hits.astype(jnp.float32) / count, loss / count, correct)
+        return Look(hits, loss / jnp.sum(data.y_test >= 0).astype(jnp.float32), correct)
 
     def change(self, at: Progress, setting: Setting) -> Change:
         """W_end against W_begin; the beginning is made again from the key rather than carried along."""
@@ -201,10 +200,10 @@ def whole_trial(
         return at, together(trial.evaluate)(at, setting, data)
 
     at, looks = lax.scan(look, at, jnp.arange(0, trial.steps, trial.eval_every, dtype=jnp.int32))
-    accuracy, test_loss = (jnp.moveaxis(a, 0, -1) for a in (looks.accuracy, looks.test_loss))
+    hits, test_loss = (jnp.moveaxis(a, 0, -1) for a in (looks.hits, looks.test_loss))
     correct = None if looks.correct is None else looks.correct[-1]
-    change = together(trial.change)(at, setting)
-    return Outcome(accuracy, test_loss, correct, trial.diverged(test_loss), change.weight_delta, change.layer_delta)
+    change = each(trial.change)(at, setting)
+    return Outcome(hits, test_loss, correct, trial.diverged(test_loss), change.weight_delta, change.layer_delta)
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
