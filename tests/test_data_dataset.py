@@ -67,6 +67,12 @@ def test_all_256_values_survive_division_by_255(dtype):
         assert (divided != multiplied).any(), "both ways of scaling are needed"
 
 
+@pytest.mark.parametrize(("largest", "factor"), [(1, 255), (2, 1), (3, 1)])
+def test_floats_of_which_none_exceeds_1_are_read_as_0_to_1(largest, factor):
+    images = (IMAGES % (largest + 1)).astype(np.float32)
+    np.testing.assert_array_equal(both(images).x_train, factor * images)
+
+
 def test_one_range_holds_for_both_splits():
     """A test split that happens to hold zeros and ones only is not stretched when the other goes to 255."""
     dark = (IMAGES[:2] > 127).astype(np.float32)

@@ -4,6 +4,7 @@ import io
 import os
 import pickle
 import struct
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -101,6 +102,20 @@ def test_a_zip_bomb_is_refused_before_it_is_unpacked(tmp_path):
     assert path.stat().st_size < size / 500
     with pytest.raises(InputError, match=r"its arrays would take 67,\d{3},\d{3} bytes; allowed: at most 1,000,000"):
         read_npz(path, limit=1_000_000)
+
+
+def test_a_header_that_is_a_bomb_is_not_unpacked_either(tmp_path):
+    size = 2**26
+    header = b"\x93NUMPY\x02\x00" + struct.pack("<I", size) + b" " * size
+    path = write(tmp_path / "bomb.npz", zipfile.ZIP_DEFLATED, x_train=header)
+    del header
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match=r"not a readable \.npz file"):
+            read_npz(path)
+        assert tracemalloc.get_traced_memory()[1] < 2**22
+    finally:
+        tracemalloc.stop()
 
 
 def test_the_limit_is_the_memory_that_is_available(tmp_path, monkeypatch):

@@ -495,6 +495,14 @@ class TestDescribing:
         load_tfds("tiny_grid", data_dir=root)
         assert {row.name: row.state for row in describe_datasets(root)}["tfds:tiny_grid"] == "cached"
 
+    def test_only_what_is_missing_would_be_downloaded(self, tmp_path):
+        placed = tmp_path / "downloads" / "mnist" / "train-images-idx3-ubyte.gz"
+        placed.parent.mkdir(parents=True)
+        placed.touch()
+        rows = {row.name: row for row in describe_datasets(tmp_path)}
+        assert rows["tfds:mnist"].state == "would download 1.6 MiB"
+        assert rows["tfds:fashion_mnist"].state == "would download 29.4 MiB"
+
     def test_a_damaged_dataset_is_one_row_not_the_end(self, root, folder):
         (folder / "dataset_info.json").write_text("{")
         rows = {row.name: row for row in describe_datasets(root)}
