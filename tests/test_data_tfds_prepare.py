@@ -257,6 +257,27 @@ def test_only_what_is_missing_is_downloaded(tmp_path, tiny_kmnist, monkeypatch):
     assert len(asked) == 1, "what is prepared is not downloaded again"
 
 
+def test_another_process_that_is_faster(tmp_path, tiny_kmnist, monkeypatch):
+    make = tfds_prepare._tensorflow_free
+
+    def slow(stock):
+        class Slow(make(stock), skip_registration=True):  # pyright: ignore
+            name, url_infos = stock.name, stock.url_infos
+
+            def _split_generators(self, dl_manager):
+                config = tfds.download.DownloadConfig(manual_dir=str(tmp_path / "downloads" / "kmnist"))
+                make(stock)(data_dir=str(tmp_path)).download_and_prepare(
+                    file_format="array_record", download_config=config
+                )
+                return super()._split_generators(dl_manager)
+
+        return Slow
+
+    monkeypatch.setattr(tfds_prepare, "_tensorflow_free", slow)
+    data = load_tfds("kmnist", data_dir=tmp_path)
+    assert pairs(data.x_test, data.y_test) == pairs(*[tiny_kmnist[name] for name in FILES[2:]])
+
+
 def test_a_folder_in_the_way_is_named(tmp_path, tiny_kmnist):
     (tmp_path / "kmnist" / "3.0.1").mkdir(parents=True)
     with pytest.raises(DataError, match=r"kmnist/3\.0\.1: is in the way, but holds no prepared dataset; remove it$"):

@@ -62,6 +62,8 @@ def prepare(request: Request, root: Path, manual_dir: str | os.PathLike[str] | N
             builder = _tensorflow_free(stock)(data_dir=str(root))
             builder.download_and_prepare(file_format="array_record", download_config=config)
         except (OSError, EOFError, zlib.error) as error:
+            if (prepared := find_prepared(root, request)) is not None:
+                return prepared  # by another process, that was faster
             raise DataError(f"{root}: '{request}' cannot be prepared there ({' '.join(str(error).split())})") from error
     prepared = find_prepared(root, request)
     if prepared is None:
