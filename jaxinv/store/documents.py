@@ -10,7 +10,7 @@ from jaxinv.store import zarr_files
 from jaxinv.store.contents import Layout
 from jaxinv.store.files import Files
 from jaxinv.store.folder import STUDY
-from jaxinv.store.zarr_files import BLOCKS, Damaged, chunk_key, document, encode, payload, unpack
+from jaxinv.store.zarr_files import Damaged, chunk_key, document, encode, payload, unpack
 from jaxinv.study import Study
 
 Documents = Mapping[str, dict[str, Any]]
@@ -59,13 +59,6 @@ def put_chunk(files: Files, key: str, chunk: np.ndarray) -> None:
         same = False
     if not same:
         files.write(key, encode(chunk))
-
-
-def stored_block(files: Files) -> int | None:
-    """The store-block length of a run whose root is lost."""
-    found = _json(files.read(document(BLOCKS))) or {}
-    block = found.get("attributes", {}).get("block")
-    return block if isinstance(block, int) and block > 0 else None
 
 
 def _write_study(files: Files, fields: Mapping[str, Any]) -> None:

@@ -107,6 +107,11 @@ class LocalFiles:
             kind = DataError if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO) else InputError
             raise kind(f"out: {str(self)!r} cannot be made ({error.strerror})") from error
 
+    def tidy(self) -> None:
+        """Remove what files passed through, unless somebody is using it."""
+        with contextlib.suppress(OSError):
+            (self.root / SCRATCH).rmdir()
+
 
 class RemoteFiles:
     """A folder at a URL, through fsspec. Object stores replace an object in one step, as `write` needs.
@@ -172,6 +177,9 @@ class RemoteFiles:
     def prepare(self) -> None:
         """Nothing to do: object stores have no folders."""
 
+    def tidy(self) -> None:
+        """Nothing to do."""
+
 
 def open_files(place: str | os.PathLike[str]) -> LocalFiles | RemoteFiles:
     """The folder at a path or a URL; nothing is made yet."""
@@ -189,11 +197,14 @@ def open_files(place: str | os.PathLike[str]) -> LocalFiles | RemoteFiles:
 
 
 def _create(path: Path, data: bytes, durable: bool) -> None:
-    try:
-        file = path.open("xb")
-    except FileNotFoundError:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("xb")
+    for _ in range(100):  # another process may tidy up in between
+        try:
+            file = path.open("xb")
+            break
+        except FileNotFoundError:
+            path.parent.mkdir(parents=True, exist_ok=True)
+    else:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
     with file:
         file.write(data)
         if durable:

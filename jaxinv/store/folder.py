@@ -19,11 +19,19 @@ OWN = {SCRATCH, LOCK, MEMBERS, PLAN}
 
 
 class Stored(NamedTuple):
-    """What a folder with results says about itself; `root` is None where its metadata are damaged (`problem`)."""
+    """What a folder with results says about itself.
+
+    Attributes:
+      study: the study's fields.
+      root: the metadata of the whole, None where they are damaged.
+      problem: in words, how.
+      own: attributes of the group `blocks`: axes, block length, study and data; {} where those are damaged too.
+    """
 
     study: dict[str, Any]
     root: dict[str, Any] | None
     problem: str | None
+    own: dict[str, Any]
 
     @property
     def trials(self) -> int:
@@ -43,8 +51,8 @@ class Stored(NamedTuple):
         return self.root["consolidated_metadata"]["metadata"]
 
     def layout(self) -> tuple[Layout, int]:
-        """The stored axes and block length. Only where the root is sound."""
-        own = self.documents()[zarr_files.BLOCKS]["attributes"]
+        """The stored axes and block length. Only where `own` is there."""
+        own = self.own
         layout = Layout(
             arms=tuple(own["arms"]),
             learning_rates=tuple(own["learning_rates"]),
@@ -83,11 +91,10 @@ def inspect(files: Files) -> Stored | None:
         shown = ", ".join(name for name in names if name not in OWN)
         shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
         raise InputError(f"out: {str(files)!r} holds something else ({shown}); give a new or an empty folder")
+    own = _own(files, root)
+    if own.get("format", zarr_files.FORMAT) != zarr_files.FORMAT:
+        raise DataError(f"{files.path(zarr_files.ROOT)}: is of another version of jaxinv; read it with that version")
     if damage is None and root is not None:
-        if root["consolidated_metadata"]["metadata"][zarr_files.BLOCKS]["attributes"]["format"] != zarr_files.FORMAT:
-            raise DataError(
-                f"{files.path(zarr_files.ROOT)}: is of another version of jaxinv; read it with that version"
-            )
         fields = fields or json.loads(root["attributes"]["study"])
         if study_hash(fields) != root["attributes"]["study_hash"]:
             damage = "was altered, it is not the study of the results beside it"
@@ -95,7 +102,17 @@ def inspect(files: Files) -> Stored | None:
         raise DataError(
             f"{files.path(STUDY)} {damage}; put it back, or remove it and run the same command again to have it back"
         )
-    return Stored(fields, root, problem)
+    return Stored(fields, root, problem, own)
+
+
+def _own(files: Files, root: dict[str, Any] | None) -> dict[str, Any]:
+    if root is not None:
+        return root["consolidated_metadata"]["metadata"][zarr_files.BLOCKS]["attributes"]
+    try:
+        own = json.loads(files.read(zarr_files.document(zarr_files.BLOCKS)) or b"{}")["attributes"]
+        return own if isinstance(own["block"], int) and own["block"] > 0 else {}
+    except (ValueError, KeyError, TypeError):
+        return {}
 
 
 def _study(files: Files) -> tuple[dict[str, Any] | None, str | None]:
@@ -139,8 +156,8 @@ def check_study(files: Files, stored: Stored, study: Study, fingerprint: str | N
             if stored.study.get(name) != asked.get(name)
         ]
         raise InputError(f"out: {str(files)!r} holds another study ({'; '.join(different)}); give another folder")
-    if stored.root is not None and fingerprint is not None:
-        there = stored.root["attributes"]["data_fingerprint"]
+    if fingerprint is not None:
+        there = stored.own.get("data_fingerprint", fingerprint)
         if there != fingerprint:
             raise InputError(
                 f"out: {str(files)!r} holds results from other data (fingerprint {there[:12]} there, {fingerprint[:12]}"

@@ -15,7 +15,7 @@ from jaxinv.store import plan as plans
 from jaxinv.store import zarr_files
 from jaxinv.store.blocks import Blocks
 from jaxinv.store.contents import Block, Layout, Progress
-from jaxinv.store.documents import lay_out, problems, put_chunk, stored_block
+from jaxinv.store.documents import lay_out, problems, put_chunk
 from jaxinv.store.files import SCRATCH, Files, open_files
 from jaxinv.store.folder import STUDY, Stored, check_folder, check_study, inspect
 from jaxinv.store.lock import PLAN, Lock, acquire, join
@@ -92,6 +92,7 @@ class Store:
                 plans.wait(files, token, timeout)
                 lock = join(files)
                 stack.callback(lock.release)
+                stack.callback(files.tidy)
                 plan = plans.wait(files, token, 0)  # once more: process 0 may have gone before this one held the folder
                 store = cls(files, layout, plan.block, plan.attrs, lock)
                 store._progress.filled[:] = plan.filled
@@ -101,6 +102,7 @@ class Store:
                 files.prepare()
                 lock = acquire(files)
                 stack.callback(lock.release)
+                stack.callback(files.tidy)
                 stored = inspect(files)  # once more, now that nobody changes it
                 if stored is not None:
                     check_study(files, stored, study, fingerprint)
@@ -108,8 +110,8 @@ class Store:
                 files.remove(SCRATCH)
                 store = cls(files, layout, block, attrs, lock)
                 store._begin(study, stored)
-                stack.callback(files.remove, SCRATCH if process_count == 1 else PLAN)
                 if process_count > 1:
+                    stack.callback(files.remove, PLAN)
                     plan = plans.Plan(token, block, store._progress.filled.tolist(), store.attrs)
                     plans.publish(files, plan)
             left = [first // store.block for first, _ in store._progress.left()]
@@ -238,8 +240,8 @@ class Store:
 
 def _stored_block(files: Files, stored: Stored, layout: Layout) -> int | None:
     """The store-block length of a folder; InputError where it holds other axes."""
-    if stored.root is None:
-        return stored_block(files)
+    if not stored.own:
+        return None
     there, block = stored.layout()
     for field in dataclasses.fields(Layout):
         old, new = getattr(there, field.name), getattr(layout, field.name)

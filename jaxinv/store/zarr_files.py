@@ -98,6 +98,8 @@ def metadata(layout: Layout, block: int, mark_bytes: int, attrs: Mapping[str, st
         "image_shape": layout.image_shape,
         "pixel_weights": layout.pixel_weights,
         "block": block,
+        "study_hash": attrs["study_hash"],
+        "data_fingerprint": attrs["data_fingerprint"],
     }
     documents = {BLOCKS: {"attributes": own, "zarr_format": 3, "node_type": "group"}}
     documents[MARK] = _array((blocks, mark_bytes), (1, mark_bytes), np.uint8, ("block", "byte"))

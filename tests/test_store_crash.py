@@ -1,0 +1,419 @@
+"""Runs that end badly: killed at any moment, at every single write, on a full disk. Nothing finished is lost or redone.
+
+Processes to be killed are forked by a Python of their own (`python -m tests.test_store_crash …`), which has no JAX and
+no threads.
+"""
+
+import errno
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from jaxinv.errors import DataError, InputError
+from jaxinv.store import Store, files, load
+from jaxinv.study import Study
+from tests.test_store import LAYOUT, check_values, fill, open_store, results_of, whole_run
+
+ROOT = Path(__file__).parents[1]
+
+
+class Killed(BaseException):
+    """Stands for a death of the process: nothing of the code under test handles it."""
+
+
+def in_a_process(scenario: str, *arguments: object, prefix: tuple[str, ...] = ()) -> list[str]:
+    command = [*prefix, sys.executable, "-W", "error", "-m", __name__, scenario, *map(str, arguments)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+def test_killed_at_every_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Deterministic: die before the n-th file is put in place, for every n of a run that begins, goes on and grows."""
+    write = files.LocalFiles.write
+    left = 0
+
+    def count_down(self: files.LocalFiles, key: str, data: bytes, *, durable: bool = False) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise Killed
+        write(self, key, data, durable=durable)
+
+    monkeypatch.setattr(files.LocalFiles, "write", count_down)
+
+    def attempt(folder: Path, trials: int) -> int:
+        with open_store(folder, trials) as store:
+            assert store.notes == []
+            computed = fill(store)
+            store.finish()
+        return computed
+
+    left = 1000
+    at_once = whole_run(tmp_path / "at once", 7)
+    last, n, grown = False, 0, 0
+    while not last:
+        folder, done = tmp_path / str(n), 0
+        left, last = n, True
+        for trials in (5, 7):
+            try:
+                attempt(folder, trials)
+            except Killed:
+                last = False
+                left = 1000
+                if (folder / "results.zarr" / "zarr.json").exists():
+                    try:
+                        seen = load(folder)
+                    except DataError as error:  # between the two files that a growing run changes
+                        grown += "study.json is of 5 trials, and the results beside it of 7" in str(error)
+                        seen = None
+                    if seen is not None:
+                        check_values(seen)
+                        assert seen.done.values.sum() >= done
+                        done = int(seen.done.values.sum())
+                assert attempt(folder, trials) == trials - done
+            done = trials
+        xr.testing.assert_identical(load(folder), at_once)
+        shutil.rmtree(folder)
+        n += 1
+    assert n > 40
+    assert grown == 1
+
+
+def test_killed_at_random(tmp_path: Path) -> None:
+    """SIGKILL, 20 times, to a process that writes as fast as it can, while the run also grows."""
+    at_once = whole_run(tmp_path / "at once", 1500, block=16)
+    kills, computed = in_a_process("kill", tmp_path / "killed", 20)
+    assert int(kills) >= 15
+    assert int(computed) >= 1500  # what was computed and not yet stored is computed once more, a block a kill at most
+    assert int(computed) <= 1500 + 16 * int(kills)
+    xr.testing.assert_identical(load(tmp_path / "killed"), at_once)
+    for path in (tmp_path / "at once").rglob("*"):  # not a byte differs
+        if path.is_file() and path.name != ".lock":
+            assert (tmp_path / "killed" / path.relative_to(tmp_path / "at once")).read_bytes() == path.read_bytes()
+
+
+def test_lock(tmp_path: Path) -> None:
+    refused, pid, after_kill = in_a_process("lock", tmp_path)
+    assert (refused, after_kill) == (pid, "taken")
+
+
+def test_several_processes(tmp_path: Path) -> None:
+    """Four processes of one run, one killed; two of another finish it; nothing is computed twice."""
+    at_once = whole_run(tmp_path / "at once", 100)
+    assert in_a_process("several", tmp_path / "several") == ["ok"]
+    xr.testing.assert_identical(load(tmp_path / "several"), at_once)
+
+
+def test_full_disk(tmp_path: Path) -> None:
+    """A real one: a small file system in memory, which takes a mount namespace of our own."""
+    prefix = ("unshare", "--user", "--map-root-user", "--mount")
+    try:
+        subprocess.run([*prefix, "mount", "-t", "tmpfs", "tmpfs", tmp_path], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("this system does not let us mount a file system of our own")
+    script = 'mount -t tmpfs -o size=220k tmpfs "$0" && exec "$@"'
+    finished, kept = in_a_process("full", tmp_path, prefix=(*prefix, "sh", "-c", script, str(tmp_path)))
+    assert int(finished) == int(kept) > 0
+
+
+def test_disk_fills_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in for a quota: no more than so many bytes in all, in steps of 700."""
+    create, room = files._create, 0
+
+    def limited(path: Path, data: bytes, durable: bool) -> None:
+        nonlocal room
+        if len(data) > room:
+            create(path, data[:room], durable)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        room -= len(data)
+        create(path, data, durable)
+
+    monkeypatch.setattr(files, "_create", limited)
+    refusals: set[str] = set()
+    at_once = None
+    while at_once is None:
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        room, stored = 700 * int(folder.name), 0
+        try:
+            with open_store(folder) as store:
+                for first, trials in store.todo():
+                    store.write(first, results_of(LAYOUT, first, trials))
+                    stored = first + trials
+                store.finish()
+                at_once = store.read()
+            continue
+        except DataError as error:
+            refusals.add(str(error).partition(": ")[2])
+        room = 10**9
+        with open_store(folder) as store:
+            assert store.notes == []
+            assert store.done.sum() == stored
+            fill(store)
+            store.finish()
+        check_values(load(folder))
+        assert not list(folder.rglob("*.tmp*"))
+    reason = "cannot be written (No space left on device); what was finished is kept; put that right and run the same"
+    assert refusals == {f"{reason} command again"}
+    assert len(list(tmp_path.iterdir())) > 15
+
+
+def test_finished_run_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = whole_run(tmp_path)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(files, "_create", full)
+    with open_store(tmp_path) as store:
+        store.finish()
+        xr.testing.assert_identical(store.read(), whole)
+
+
+def test_second_run_in_one_process(tmp_path: Path) -> None:
+    with open_store(tmp_path) as store:
+        fill(store, 1)
+        with pytest.raises(DataError, match=f"is in use by process {os.getpid()} on .*; wait until that has ended"):
+            open_store(tmp_path)
+        fill(store)
+        store.finish()
+    whole_run(tmp_path, 12)
+
+
+def test_refusal_releases_the_lock(tmp_path: Path) -> None:
+    whole_run(tmp_path)
+    for _ in range(2):
+        with pytest.raises(InputError, match="results from other data"):
+            open_store(tmp_path, fingerprint="other")
+    (tmp_path / "results.zarr" / "zarr.json").write_text("{}")
+    with pytest.raises(InputError, match="results from other data"):
+        open_store(tmp_path, fingerprint="other")
+    whole_run(tmp_path)
+
+
+def test_waits_for_process_0_no_longer_than_told(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"process 0 did not open .* within 0.1 s"):
+        open_store(tmp_path, process_index=1, process_count=2, token="t", timeout=0.1)
+    with (
+        open_store(tmp_path, process_index=0, process_count=2, token="t"),
+        pytest.raises(DataError, match="process 0 did not open"),
+    ):
+        open_store(tmp_path, process_index=1, process_count=2, token="another launch", timeout=0.1)
+    with pytest.raises(ValueError, match="token"):
+        open_store(tmp_path, process_count=2)
+
+
+def test_processes_share_what_is_missing(tmp_path: Path) -> None:
+    with open_store(tmp_path, 20) as store:
+        fill(store, 1)
+    stores = [open_store(tmp_path, 30, process_index=i, process_count=3, token="t") for i in range(3)]
+    spans = [store.todo() for store in stores]
+    assert spans == [[(4, 4), (8, 4), (12, 4)], [(16, 4), (20, 4)], [(24, 4), (28, 2)]]
+    for store in stores:
+        fill(store)
+        store.close() if store is stores[1] else None
+    stores[2].finish()
+    assert np.isnan(xr.open_zarr(tmp_path / "results.zarr").weight_delta.values).all()
+    stores[0].finish()
+    results = [store.read() for store in stores]
+    for store in stores:
+        store.close()
+    for result in results:
+        xr.testing.assert_identical(result, whole_run(tmp_path / "at once", 30))
+    assert sorted(os.listdir(tmp_path)) == [".lock", ".members", "at once", "results.zarr", "study.json"]
+
+
+def test_processes_left_over_keep_the_folder(tmp_path: Path) -> None:
+    first = open_store(tmp_path, process_index=0, process_count=2, token="t")
+    second = open_store(tmp_path, process_index=1, process_count=2, token="t")
+    first.close()
+    with pytest.raises(DataError, match="is in use by another process"):
+        open_store(tmp_path)
+    second.close()
+    whole_run(tmp_path)
+
+
+# What runs in a Python of its own.
+
+
+def fork(work: Callable[[], None]) -> int:
+    sys.stdout.flush()
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        work()
+        os._exit(0)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+
+
+def log(path: Path, trials: int) -> None:
+    """Add to a count in one step, so that a kill cannot tear it."""
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.write(file, b"x" * trials)
+    os.close(file)
+
+
+def compute(store: Store, counted: Path, pause: float = 0.0) -> None:
+    for first, trials in store.todo():
+        block = results_of(store.layout, first, trials)
+        log(counted, trials)
+        store.write(first, block)
+        time.sleep(pause)
+
+
+def look(folder: Path) -> xr.Dataset:
+    """`load`, unless the process died between the two files that a growing run changes."""
+    try:
+        return load(folder)
+    except DataError as error:
+        if "study.json is of" not in str(error):
+            raise
+        return xr.open_zarr(folder / "results.zarr")
+
+
+def kill_scenario(folder: Path, kills: int) -> None:
+    rng = random.Random(0)
+    counted, done, killed, trials = folder.with_name("counted"), 0, 0, 100
+    cached = {i: results_of(LAYOUT, i, 1) for i in range(1500)}
+
+    def quick(layout: object, first: int, count: int):  # drawing made-up results takes longer than storing them
+        parts = [cached[i] for i in range(first, first + count)]
+        return type(parts[0])(*(np.concatenate(arrays, axis=2) for arrays in zip(*parts, strict=True)))
+
+    globals()["results_of"] = quick
+    load_expected = quick(None, 0, 1500)
+
+    def work() -> None:
+        with open_store(folder, trials, block=16) as store:
+            assert not store.notes, store.notes
+            compute(store, counted)
+            store.finish()
+
+    while True:
+        pid = fork(work)
+        if killed < kills:
+            time.sleep(rng.uniform(0.005, 0.25))
+            os.kill(pid, signal.SIGKILL)
+        _, status = os.waitpid(pid, 0)
+        if os.WIFSIGNALED(status):
+            killed += 1
+            if (folder / "results.zarr" / "zarr.json").exists():
+                with xr.open_zarr(folder / "results.zarr") if killed % 5 == 0 else look(folder) as seen:
+                    finished = seen.done.values
+                    for name in ("accuracy", "test_loss", "diverged", "layer_delta"):
+                        expected = getattr(load_expected, name)[:, :, : len(finished)]
+                        assert np.array_equal(seen[name].values[:, :, finished], expected[:, :, finished]), name
+                assert finished.sum() >= done, "finished trials were lost"
+                done = finished.sum()
+        else:
+            assert status == 0
+            if trials == 1500:
+                break
+        trials = min(1500, trials + rng.randrange(150)) if killed < kills else 1500
+    print(killed, counted.stat().st_size)
+
+
+def lock_scenario(folder: Path) -> None:
+    ready, go = os.pipe()
+
+    def hold() -> None:
+        store = open_store(folder)
+        fill(store, 1)
+        os.write(go, b"x")
+        time.sleep(60)
+        store.close()
+
+    pid = fork(hold)
+    os.read(ready, 1)
+    try:
+        open_store(folder)
+    except DataError as error:
+        print(str(error).partition("process ")[2].split()[0], pid)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    with open_store(folder) as store:
+        print("taken" if store.done.sum() == 4 else "lost")
+
+
+def several_scenario(folder: Path) -> None:
+    counted = folder.with_name("counted several")
+
+    def work(index: int, count: int, token: str, pause: float) -> Callable[[], None]:
+        def process() -> None:
+            with open_store(folder, 100, process_index=index, process_count=count, token=token) as store:
+                compute(store, counted, pause)
+                if index == 0:
+                    for pid in others:
+                        os.waitpid(pid, 0)  # the barrier of a real run
+                    store.finish()
+
+        return process
+
+    others: list[int] = []
+    pids = [fork(work(i, 4, "first", 0.05)) for i in (1, 2, 3, 0)]
+    time.sleep(0.2)
+    while not (folder / "results.zarr" / "done").exists() or not counted.exists():
+        time.sleep(0.01)
+    os.kill(pids[2], signal.SIGKILL)
+    results = [os.waitpid(pid, 0)[1] for pid in pids]
+    assert results[:2] == [0, 0], results
+    assert os.WIFSIGNALED(results[2]), results
+    assert results[3] != 0, "process 0 finished a run that is not finished"
+    before, done = counted.stat().st_size, int(load(folder).done.values.sum())
+    assert 75 <= done < 100, done
+    assert before - done in (0, 4), (before, done)  # what the killed one was computing
+    with open_store(folder, 100) as store:
+        assert len(store.todo()) > 0
+        missing = sum(trials for _, trials in store.todo())
+    pids = [fork(work(i, 2, "second", 0.0)) for i in (0, 1)]
+    second = os.waitpid(pids[1], 0)[1], os.waitpid(pids[0], 0)[1]
+    assert counted.stat().st_size - before == missing == 100 - done
+    if second != (0, 0):  # process 0 came to the end before process 1 did
+        with open_store(folder, 100) as store:
+            assert store.todo() == []
+            store.finish()
+    print("ok")
+
+
+def full_scenario(folder: Path) -> None:
+    trials = 0
+    study_trials = 4000
+    error = ""
+    with open_store(folder, study_trials, block=16) as store:
+        for first, count in store.todo():
+            try:
+                store.write(first, results_of(LAYOUT, first, count))
+            except DataError as full:
+                error = str(full)
+                break
+            trials += count
+    assert "No space left on device" in error, error
+    check_values(load(folder))
+    kept = load(folder)
+    print(trials, int(kept.done.values.sum()))
+    assert Study.from_json(kept.attrs["study"]).trials == study_trials
+
+
+if __name__ == "__main__":
+    scenario, place, *rest = sys.argv[1:]
+    scenarios: dict[str, Callable[..., None]] = {
+        "kill": kill_scenario,
+        "lock": lock_scenario,
+        "several": several_scenario,
+        "full": full_scenario,
+    }
+    scenarios[scenario](Path(place), *map(int, rest))
