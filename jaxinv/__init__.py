@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from jaxinv.data import relight as relight
     from jaxinv.errors import DataError as DataError
     from jaxinv.errors import InputError as InputError
+    from jaxinv.job import make_trial as make_trial
     from jaxinv.models import Model as Model
     from jaxinv.models import from_linen as from_linen
     from jaxinv.models import from_nnx as from_nnx
@@ -46,6 +47,7 @@ _HOME = {
     "from_nnx": "models",
     "load": "store",
     "load_dataset": "data",
+    "make_trial": "job",
     "relight": "data",
     "run": "runner",
 }

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from jaxinv import catalogue
-from jaxinv.errors import DataError, InputError
+from jaxinv.errors import DataError, InputError, unknown
 from jaxinv.study import Study
 
 DONE, FAILED, SENSELESS, RESUMABLE, INTERRUPTED = 0, 1, 2, 75, 130
@@ -272,6 +272,8 @@ def main(arguments: Sequence[str]) -> int:
 
 def parse(arguments: Sequence[str]) -> Any:
     """The command that the arguments ask for; what they get wrong becomes one line."""
+    if arguments and not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
+        raise unknown("command", arguments[0], COMMANDS)
     app = tyro.extras.SubcommandApp()
     for name, command in COMMANDS.items():
         app.command(command, name=name)
@@ -282,7 +284,7 @@ def parse(arguments: Sequence[str]) -> Any:
     except SystemExit as exit:
         if not exit.code:
             raise
-        words = re.sub(r"[^\x20-\x7e]+", " ", shown.getvalue())
+        words = re.sub(r"[^\x20-\x7e]+|-{3,}", " ", shown.getvalue())  # without tyro's boxes and rules
         raise InputError(" ".join(words.split())) from None
 
 

@@ -1,10 +1,12 @@
 """From a study's names to what there is to run: data, fitted arms, and the groups of arms that read the same images."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxinv import deltas, keys
@@ -14,7 +16,7 @@ from jaxinv.models import Model, get_model
 from jaxinv.optimizers import get_optimizer
 from jaxinv.preprocess import Preprocess, get_arm, transform
 from jaxinv.study import Study
-from jaxinv.trial import Arm, Data, Trial
+from jaxinv.trial import Arm, Data, Outcome, Setting, Trial, whole_trial
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,6 +135,34 @@ def prepare(study: Study, *, data_dir: str | None = None) -> Job:
         dataset = relight(dataset, strength=study.illumination, seed=study.seed)
     arms = tuple(get_arm(arm) for arm in study.arms)
     return Job(study, dataset, arms, get_model(study.model), get_optimizer(study.optimizer))
+
+
+def make_trial(study: Study, arm: str | Preprocess | None = None) -> tuple[Callable[..., Outcome], Arm, Data]:
+    """The pure function inside a run, for those who bring their own `vmap`, `shard_map` or loop.
+
+    Args:
+      study: its trials, seed and learning rate are left to the caller.
+      arm: one of its arms; None: the first.
+
+    Returns:
+      (trial, arm, data): `trial(key, learning_rate, arm, data) -> Outcome` is one unbatched trial, and `arm` and `data`
+      are arrays to pass on to it. With key `keys.trial_key(keys.root_key(seed), t)` it is trial t of `run`.
+
+    >>> trial, arm, data = make_trial(Study(steps=3, batch_size=10), "inverted")
+    >>> root = keys.root_key(0)
+    >>> many = jax.vmap(lambda t: trial(keys.trial_key(root, t), 0.5, arm, data))
+    >>> jax.jit(many)(jnp.arange(4)).hits.shape
+    (4, 1)
+    """
+    job = prepare(study.replace(arms=(study.arms[0] if arm is None else arm,)))
+    group = job.groups[0]
+    design = job.trial(group)
+
+    def trial(key: jax.Array, learning_rate: Any, arm: Arm, data: Data) -> Outcome:
+        return whole_trial(design, Setting(key, learning_rate, arm), data)
+
+    one = jax.tree.map(lambda a: jnp.asarray(a[0]), group.arm)
+    return trial, one, jax.tree.map(jnp.asarray, job.data(group, 1000))
 
 
 def tiles(images: np.ndarray, labels: np.ndarray, length: int) -> tuple[Any, Any]:

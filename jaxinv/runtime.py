@@ -3,6 +3,7 @@
 The command line does this; a library must not, so `ji.run` leaves both to its caller.
 """
 
+import contextlib
 import os
 import stat
 import sys
@@ -18,7 +19,8 @@ def configure(*, devices: int | None = None, cache: bool = True) -> None:
     import jax
 
     if "JAX_NUM_CPU_DEVICES" not in os.environ and "host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
-        jax.config.update("jax_num_cpu_devices", max(cores(), devices or 1))
+        with contextlib.suppress(RuntimeError):  # JAX is in use already: whoever began has settled it
+            jax.config.update("jax_num_cpu_devices", max(cores(), devices or 1))
     folder = cache_folder() if cache else None
     if folder is None:
         jax.config.update("jax_enable_compilation_cache", False)

@@ -17,7 +17,8 @@ CPU_TRIALS = 25  # per device and call; more gain nothing once their evaluation 
 CPU_TILE_BYTES = 16 << 20  # what a tile of an evaluation may take: about a last-level cache
 ACCELERATOR_TILE_BYTES = 1 << 30
 SHARE = 0.6  # of the free memory
-BLOCK_FLOPS = {"cpu": 2e11, "gpu": 2e13, "tpu": 2e13}  # about two seconds of work: what a killed run may lose
+SECONDS_FLOPS = {"cpu": 2e11}  # about a second's work of one device: how long a call may take, and Ctrl-C has to wait
+ACCELERATOR_FLOPS = 2e13
 
 
 class Sizes(NamedTuple):
@@ -53,6 +54,7 @@ def choose(job: Job, devices: tuple[Device, ...], chunk: int | None) -> Sizes:
     hidden = per_image > 4 * math.prod(job.image_shape)  # larger than the image itself: convolutions
     wide = not (cpu and hidden)
     share = -(-study.trials // len(devices))  # more than this on a device would be padding
+    brief = max(1, int(SECONDS_FLOPS.get(devices[0].platform, ACCELERATOR_FLOPS) / flops(job)))
     at_once = min(CPU_TRIALS, share) if wide else 1
     budget = CPU_TILE_BYTES if cpu else ACCELERATOR_TILE_BYTES
     tile = max(1, min(1000 if cpu else 10_000, budget // (per_image * networks * (at_once if hidden else 1))))
@@ -63,10 +65,16 @@ def choose(job: Job, devices: tuple[Device, ...], chunk: int | None) -> Sizes:
         per_device = -(-min(chunk, study.trials) // len(devices))
         why = f"--chunk {chunk}"
     else:
-        most = min(CPU_TRIALS if cpu else 100_000, fits)
+        most = min(CPU_TRIALS if cpu else 100_000, fits, brief)
         calls = -(-share // most)
         per_device = -(-share // calls)
-        limit = "memory" if fits < (CPU_TRIALS if cpu else share) else "caches" if cpu else "the number of trials"
+        limits = {
+            "memory": fits,
+            "time, to stop soon": brief,
+            "caches": CPU_TRIALS if cpu else share + 1,
+            "trials": share,
+        }
+        limit = min(limits, key=lambda name: limits[name])
         why = f"limited by {limit}; {each / 2**20:.1f} MiB a trial, {free / 2**30:.1f} GiB free"
     return Sizes(per_device, tile, wide, why)
 
@@ -74,7 +82,7 @@ def choose(job: Job, devices: tuple[Device, ...], chunk: int | None) -> Sizes:
 def block_length(job: Job, devices: tuple[Device, ...], call: int) -> int:
     """Trials in one block of the store: a whole number of calls, about two seconds of work, at most 4,096."""
     work = flops(job)
-    target = BLOCK_FLOPS.get(devices[0].platform, 2e13) * len(devices) / work
+    target = 2 * SECONDS_FLOPS.get(devices[0].platform, ACCELERATOR_FLOPS) * len(devices) / work
     calls = max(1, min(target, 4096, job.study.trials) // call)
     return int(calls) * call
 

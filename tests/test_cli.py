@@ -1,0 +1,225 @@
+"""The command line as its users meet it: what it prints where, its exit status, and what bad input gets."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jaxinv import cli
+from jaxinv.study import Study
+from tests.datasets import tiny
+
+
+@pytest.fixture
+def npz(tmp_path: Path) -> str:
+    data = tiny()
+    path = tmp_path / "tiny.npz"
+    np.savez(path, x_train=data.x_train, y_train=data.y_train, x_test=data.x_test, y_test=data.y_test)
+    return str(path)
+
+
+SMALL = ("--trials", "3", "--steps", "4", "--batch-size", "20", "--quiet", "--no-cache")
+
+
+def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    status = cli.main(arguments)
+    shown = capsys.readouterr()
+    return status, shown.out, shown.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ((), "Missing subcommand"),
+        (("rum",), "command: 'rum' is not known; did you mean 'run'?"),
+        (("run", "--trails", "3"), "--trails"),
+        (("run", "--trials", "many"), "--trials"),
+        (("run", "--trials", "0"), "trials: 0 is not allowed; give a whole number from 1"),
+        (("run", "--steps", "0"), "steps: 0 is not allowed"),
+        (("run", "--batch-size", "0"), "batch_size: 0 is not allowed"),
+        (("run", "--batch-size", "55001"), "batch_size: 55001 is more than the 55000 training images"),
+        (("run", "--eval-every", "7"), "eval_every: 7 does not divide steps=50"),
+        (("run", "--learning-rate", "nan"), "learning_rate: nan is not allowed"),
+        (("run", "--learning-rate", "-1"), "learning_rate: -1.0 is not allowed; give a positive number"),
+        (("run", "--arms", "nomal"), "arms: 'nomal' is not known; did you mean 'normal'?"),
+        (("run", "--model", "sofmax"), "model: 'sofmax' is not known; did you mean 'softmax'?"),
+        (("run", "--optimizer", "sdg"), "optimizer: 'sdg' is not known; did you mean 'sgd'?"),
+        (("run", "--dataset", "mnits"), "dataset: 'mnits' is not known; did you mean 'mnist'?"),
+        (("run", "--dataset", "no/such.npz"), "no/such.npz"),
+        (("run", "--devices", "0"), "devices: 0 is not allowed"),
+        (("run", "--chunk", "-1"), "chunk: -1 is not allowed"),
+        (("replicate", "--chains", "0"), "chains: 0 is not allowed"),
+        (("replicate", "--trials", "-3"), "trials: -3 is not allowed"),
+        (("compare", "no/such/folder"), "no/such/folder"),
+        (("compare", "x", "normal"), "arms: 1 given (normal); give two"),
+        (("arms", "--out", "sheet.exe"), "out: 'sheet.exe' is not a picture file"),
+    ],
+)
+def test_bad_input_gets_one_line_and_status_2(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    says: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    status, out, err = call(capsys, *arguments)
+    assert status == cli.SENSELESS
+    assert out == ""
+    assert says in err
+    assert err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_run_prints_a_table_that_fits_80_columns(capsys: pytest.CaptureFixture[str], npz: str) -> None:
+    status, out, _ = call(capsys, "run", "--dataset", npz, *SMALL, "--learning-rate", "0.1", "0.5")
+    assert status == cli.DONE
+    assert "inverted" in out
+    assert max(map(len, out.replace(npz, "").splitlines())) <= 80
+
+
+def test_run_json_is_one_object_with_what_was_stored(
+    capsys: pytest.CaptureFixture[str], npz: str, tmp_path: Path
+) -> None:
+    from jaxinv.store import load
+
+    folder = tmp_path / "out"
+    status, out, _ = call(capsys, "run", "--dataset", npz, *SMALL, "--out", str(folder), "--json")
+    assert status == cli.DONE
+    summary = json.loads(out)
+    stored = load(folder)
+    assert [row["arm"] for row in summary["arms"]] == ["normal", "inverted"]
+    expected = stored.accuracy.sel(arm="inverted").values.astype(float).mean()
+    assert summary["arms"][1]["accuracy"]["mean"] == pytest.approx(expected, rel=1e-9)
+    assert summary["out"] == str(folder)
+
+    status, out, _ = call(capsys, "compare", str(folder), "normal", "inverted", "--json")
+    assert status == cli.DONE
+    difference = stored.accuracy.values[0].astype(float) - stored.accuracy.values[1]
+    assert json.loads(out)["difference"] == pytest.approx(difference.mean(), rel=1e-6)
+
+
+def test_every_field_of_a_study_is_a_flag() -> None:
+    assert {item.name for item in cli.fields(cli.StudyFlags)} == set(Study.__dataclass_fields__)
+    assert cli.parse(["run"]).study() == Study()
+    given = cli.parse(
+        "run --dataset tfds:kmnist --arms raw lcn --model mlp --optimizer adam --learning-rate 0.1 0.2 --batch-size 7 "
+        "--steps 20 --eval-every 10 --trials 3 --seed 9 --illumination 0.5 --precision fast".split()
+    ).study()
+    expected = Study(
+        dataset="tfds:kmnist",
+        arms=("raw", "lcn"),
+        model="mlp",
+        optimizer="adam",
+        learning_rate=(0.1, 0.2),
+        batch_size=7,
+        steps=20,
+        eval_every=10,
+        trials=3,
+        seed=9,
+        illumination=0.5,
+        precision="fast",
+    )
+    assert given == expected
+
+
+@pytest.mark.parametrize("kind", ["file", "foreign", "unwritable"])
+def test_an_output_folder_that_is_something_else_is_left_alone(
+    capsys: pytest.CaptureFixture[str], npz: str, tmp_path: Path, kind: str
+) -> None:
+    out = tmp_path / "out"
+    if kind == "file":
+        out.write_text("mine")
+    else:
+        out.mkdir()
+        (out / "thesis.txt").write_text("mine")
+    if kind == "unwritable":
+        if os.getuid() == 0:
+            out = Path("/proc/out")  # not even root can write there
+        else:
+            out.chmod(0o500)
+    for command in (("run", "--dataset", npz, *SMALL), ("replicate", "--quiet", "--no-cache")):
+        status, _, err = call(capsys, *command, "--out", str(out))
+        assert status == cli.SENSELESS
+        assert err.startswith("jaxinv: out: ")
+        assert err.count("\n") == 1
+    if kind == "foreign":
+        assert [path.name for path in out.iterdir()] == ["thesis.txt"]
+
+
+def test_listings(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    status, out, _ = call(capsys, "arms", "--json")
+    assert status == cli.DONE
+    assert "pixel_mean" in json.loads(out)["arms"]
+    status, out, _ = call(capsys, "datasets", "--json", "--data-dir", str(tmp_path))
+    assert status == cli.DONE
+    assert json.loads(out)["datasets"][0]["state"] == "bundled"
+
+
+def spawn(*arguments: str, folder: Path) -> subprocess.Popen[str]:
+    environment = {**os.environ, "XDG_CACHE_HOME": str(folder / "cache")}
+    return subprocess.Popen(
+        [sys.executable, "-m", "jaxinv", *arguments],
+        cwd=folder,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def test_replicate_makes_everything_that_it_promises(tmp_path: Path) -> None:
+    process = spawn("replicate", "--chains", "2", "--trials", "6", "--json", "--quiet", folder=tmp_path)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    summary = json.loads(out)
+    assert set(summary) == {"published", "as_written", "independent", "weight_delta", "seconds", "out"}
+    assert summary["published"] == {"normal": 0.91879, "inverted": 0.837478}
+    assert summary["as_written"]["chains"] == 2
+    assert set(summary["as_written"]["normal"]) == {"mean", "sd", "ci95", "z"}
+    assert summary["as_written"]["normal"]["mean"] == pytest.approx(0.91879, abs=0.002)
+    assert summary["as_written"]["inverted"]["mean"] == pytest.approx(0.837478, abs=0.025)
+    assert summary["independent"]["trials"] == 6
+    assert summary["independent"]["normal"]["mean"] == pytest.approx(0.8757, abs=0.02)
+    assert summary["independent"]["inverted"]["mean"] < 0.55
+    assert set(summary["independent"]["difference"]) == {"mean", "ci95", "p_value", "effect_size"}
+    assert summary["weight_delta"]["normal"]["border_max"] == 0.0
+    assert summary["weight_delta"]["inverted"]["border_mean"] > 0.05
+    assert set(summary["seconds"]) == {"compile", "train", "total"}
+    folder = tmp_path / "runs" / "replicate"
+    assert json.loads((folder / "summary.json").read_text()) == summary
+    for name in ("weight_change.png", "chain.png", "trials.png"):
+        assert (folder / name).read_bytes().startswith(b"\x89PNG")
+    assert (folder / "as_written" / "results.zarr").is_dir()
+    assert (folder / "independent" / "study.json").is_file()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_says_how_to_go_on(tmp_path: Path, number: signal.Signals) -> None:
+    arguments = ("run", "--steps", "2000", "--trials", "4000", "--out", "kept")
+    process = spawn(*arguments, folder=tmp_path)
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "kept" / "results.zarr" / "zarr.json").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(1)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == cli.RESUMABLE
+    assert "finished trials are safe in kept; the same command goes on from there" in err
+    assert "Traceback" not in err
+
+
+def test_the_module_and_the_script_are_the_same_program(tmp_path: Path) -> None:
+    process = spawn("--help", folder=tmp_path)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    script = subprocess.run(
+        [Path(sys.executable).parent / "jaxinv", "--help"], capture_output=True, text=True, check=True
+    )
+    assert script.stdout == out
