@@ -118,9 +118,11 @@ class Part:
             for k, a in enumerate(self.arms)
             for b in self.arms[k + 1 :]
         ]
-        adjusted = stats.holm([pair.p_value for pair in pairs]) if len(pairs) > 1 else [None] * len(pairs)
+        if len(pairs) < 2:
+            return pairs
+        adjusted = stats.holm([pair.p_value for pair in pairs])
         return [
-            pair if p is None else replace(pair, p_adjusted=float(p), adjustment="Holm", family=len(pairs))
+            replace(pair, p_adjusted=float(p), adjustment="Holm", family=len(pairs))
             for pair, p in zip(pairs, adjusted, strict=True)
         ]
 

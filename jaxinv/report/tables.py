@@ -66,7 +66,7 @@ def pairs_table(part: Part) -> Table:
     for c in part.comparisons:
         row = [*c.arms, *([f"{c.learning_rate[0]:g}", f"{c.learning_rate[1]:g}"] if many else []), f"{c.n:,}"]
         row += [f"{number(c.difference, '+.4f')}\n{interval(c.ci95, '+.4f')}", p_text(c.p_value)]
-        row += [p_text(c.p_adjusted)] if c.p_adjusted is not None else []
+        row += [p_text(c.p_adjusted)] if adjusted else []
         row += [p_text(c.p_wilcoxon), p_text(c.p_permutation), number(c.effect_size, ".3g")]
         row += [number(c.superiority, ".3g"), number(c.correlation, ".3g"), f"{c.diverged_either:,} of {c.done:,}"]
         rows.append(row)

@@ -95,16 +95,16 @@ def difference(pair: Comparison) -> str:
             f"In the only trial, accuracy is {number(pair.mean_a)} with {a} inputs and {number(pair.mean_b)} with {b} "
             "ones; one trial says nothing about how far another would differ."
         )
-    if pair.difference == 0 and pair.effect_size == 0:
+    if pair.difference == 0 and not np.isfinite(pair.pairing_gain):  # the differences do not vary
         return (
             f"Inputs {a} and {b} give the same accuracy in every one of {pair.n:,} trials, {number(pair.mean_a)} on "
             "average."
         )
-    p = pair.p_value if pair.p_adjusted is None else pair.p_adjusted
-    adjusted = "" if pair.p_adjusted is None else f" after {pair.adjustment}'s adjustment over {pair.family} pairs"
+    adjusted = "" if pair.family == 1 else f" after {pair.adjustment}'s adjustment over {pair.family} pairs"
     figures = (
-        f"{number(pair.difference, '+.4f')}, 95% interval {interval(pair.ci95, '+.4f')}, p {_p(p)}{adjusted}, "
-        f"effect size d_z = {number(pair.effect_size, '.3g')}, n = {pair.n:,} paired trials"
+        f"{number(pair.difference, '+.4f')}, 95% interval {interval(pair.ci95, '+.4f')}, "
+        f"p {_p(pair.p_adjusted)}{adjusted}, effect size d_z = {number(pair.effect_size, '.3g')}, "
+        f"n = {pair.n:,} paired trials"
     )
     if pair.significant:
         high, low = (a, b) if pair.difference > 0 else (b, a)

@@ -1,0 +1,419 @@
+"""Reports: their figures are those of `jaxinv.stats`, their words follow the results, nothing gets in or is lost."""
+
+import csv
+import json
+import shlex
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from jaxinv import cli, stats
+from jaxinv.data import Dataset
+from jaxinv.deltas import border_mask, summarise
+from jaxinv.errors import DataError, InputError
+from jaxinv.report import Page, Part, read_folder, render, render_markdown, write_report
+from jaxinv.report.folder import COLUMNS
+from jaxinv.store import Block, Layout, Store
+from jaxinv.study import Study
+from tests.test_plots import HOSTILE, example
+
+NOTHING_SHOWN = "No difference between normal and inverted was shown"
+PUBLISHED = {"normal": 0.91879, "inverted": 0.837478}
+
+
+def results_of(study: Study, *, seed=0, fingerprint="f" * 64, **values) -> xr.Dataset:
+    """Made-up results of a study, with the attributes of real ones."""
+    results = example(study.arm_names, study.learning_rates, study.trials, study.eval_steps, seed=seed)
+    for name, value in values.items():
+        results[name].values[:] = value
+    versions = json.dumps({"jaxinv": "0.1.0", "jax": "0.10.2"})
+    return results.assign_attrs(
+        study=study.to_json(),
+        study_hash=study.hash,
+        data_fingerprint=fingerprint,
+        versions=versions,
+        device="1 x test (cpu)",
+    )
+
+
+def store(folder: Path, study: Study, results: xr.Dataset, trials: int | None = None) -> None:
+    """Write results, or the first of them, as a stored run."""
+    height, width, channels = results.weight_delta.shape[2:]
+    layout = Layout(
+        study.arm_names, study.learning_rates, study.eval_steps, (), (height, width, channels), True, study.trials
+    )
+    fixed = ("study", "study_hash", "data_fingerprint")
+    attrs = {name: value for name, value in results.attrs.items() if name not in fixed}
+    count = study.trials if trials is None else trials
+    weights = np.broadcast_to(
+        results.weight_delta.values[:, :, None], (*results.diverged.shape, height, width, channels)
+    )
+    block = Block(
+        *(results[name].values[:, :, :count] for name in ("accuracy", "test_loss", "diverged")),
+        layer_delta=np.zeros((*results.diverged.shape[:2], count, 0), np.float32),
+        weight_delta=weights[:, :, :count],
+    )
+    with Store.open(
+        folder, study, layout, fingerprint=results.attrs["data_fingerprint"], attrs=attrs, block=study.trials
+    ) as opened:
+        opened.write(0, block)
+        if count == study.trials:
+            opened.finish()
+
+
+def replicated(folder: Path) -> dict[str, xr.Dataset]:
+    """A folder as `jaxinv replicate` leaves it."""
+    studies = {"as_written": Study(steps=200, eval_every=50, trials=6), "independent": Study(trials=12)}
+    made = {name: results_of(study, seed=place) for place, (name, study) in enumerate(studies.items())}
+    for name, study in studies.items():
+        store(folder / name, study, made[name])
+    seconds = {"compile": 1.0, "train": 2.0, "total": 3.5}
+    (folder / "summary.json").write_text(json.dumps({"published": PUBLISHED, "seconds": seconds}))
+    return made
+
+
+class Reader(HTMLParser):
+    """Tables, pictures, links and plain text of a page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tables: list[list[list[str]]] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self._cell = False
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append([])
+        elif tag in ("td", "th"):
+            self.tables[-1][-1].append("")
+            self._cell = True
+
+    def handle_endtag(self, tag):
+        if tag in ("td", "th"):
+            self._cell = False
+
+    def handle_data(self, data):
+        self.text += data
+        if self._cell:
+            self.tables[-1][-1][-1] += data
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attrs for name, attrs in self.tags if name == tag]
+
+
+def column(table: list[list[str]], head: str) -> list[str]:
+    return [row[table[0].index(head)] for row in table[1:]]
+
+
+def test_figures_of_the_tables_are_those_of_stats():
+    results = results_of(Study(arms=("normal", "inverted", "pixel_mean"), trials=20))
+    arms, pairs = Reader(render(results)).tables[:2]
+    for row, arm in enumerate(results.arm.values):
+        values = results.accuracy.sel(arm=arm).values.ravel().astype(np.float64)
+        s = stats.summary(values)
+        low, high = s.ci95
+        mean, interval = column(arms, "mean accuracy\n95% interval")[row].split("\n")
+        assert mean == f"{values.mean():.4f}" == f"{s.mean:.4f}"
+        assert interval == f"[{low:.4f}, {high:.4f}]"
+        assert column(arms, "sd")[row] == f"{values.std(ddof=1):.4f}"
+        assert column(arms, "n")[row] == "20"
+    for row, pair in enumerate(stats.compare_all(results)):
+        difference, interval = column(pairs, "a − b\n95% interval")[row].replace("−", "-").split("\n")
+        assert difference == f"{pair.difference:+.4f}"
+        assert interval == f"[{pair.ci95[0]:+.4f}, {pair.ci95[1]:+.4f}]"
+        assert column(pairs, "d_z")[row].replace("−", "-") == f"{pair.effect_size:.3g}"
+        for head, p in (("p", pair.p_value), ("p Holm", pair.p_adjusted), ("p Wilcoxon", pair.p_wilcoxon)):
+            assert float(column(pairs, head)[row]) == pytest.approx(p, rel=0.05, abs=1e-4)
+
+
+def test_each_arm_is_compared_at_its_best_learning_rate():
+    study = Study(learning_rate=(0.1, 0.5, 1.0), trials=8)
+    results = results_of(study)
+    results.accuracy.values[0, 2] += 0.05
+    results.accuracy.values[1, 1] += 0.3
+    part = Part(results=results)
+    assert part.best_rates == {"normal": 1.0, "inverted": 0.5}
+    expected = stats.compare(results, "normal", "inverted", learning_rate=(1.0, 0.5))
+    assert part.comparisons[0].difference == expected.difference
+    page = render(part)
+    assert "its own best learning rate of 3 tried (normal 1 and inverted 0.5)" in page
+    strong = [tag for tag in Reader(page).all("tr") if tag.get("class") == "strong"]
+    assert len(strong) == 2
+
+
+def test_pictures_have_alternatives_with_numbers():
+    study = Study(learning_rate=(0.1, 0.5), steps=40, eval_every=20, trials=8)
+    results = results_of(study)
+    part = Part(results=results, border=np.eye(8, dtype=bool), bounds={"normal": 0.512})
+    page = Reader(render(part))
+    pictures = page.all("img")
+    assert len(pictures) == 5
+    alts = " ".join(str(picture["alt"]) for picture in pictures)
+    best = part.best["normal"]
+    for figure in (
+        f"normal mean {best.accuracy.mean:.4f}",
+        f"normal is best at {best.rate:g}",
+        "curvature bound 0.512",
+    ):
+        assert figure in alts
+    moved = summarise(part.heatmap("inverted"), np.eye(8, dtype=bool))
+    assert f"inverted moves the border by {moved['border_mean']:.3g} on average" in alts
+    assert f"{part.comparisons[0].difference:+.4f}" in alts
+    assert "at step 40" in alts
+
+
+def test_page_needs_nothing_else():
+    page = Reader(render(results_of(Study(trials=5)), csv="report.csv"))
+    assert all(str(picture["src"]).startswith("data:image/svg+xml;base64,") for picture in page.all("img"))
+    assert all(str(link["href"]).startswith("data:") for link in page.all("link"))
+    assert {str(link["href"])[0] for link in page.all("a")} == {"#", "r"}
+    assert not page.all("script")
+    policy = next(meta["content"] for meta in page.all("meta") if meta.get("http-equiv"))
+    assert policy == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+
+
+def test_names_come_out_escaped():
+    results = results_of(Study(trials=4)).isel(arm=[0, 1, 1, 1, 1]).assign_coords(arm=list(HOSTILE))
+    claim = {"name": "<i>", "source": "<b>", "statement": "<script>alert(1)</script>", "verdict": "<u>", "effect": 1.0}
+    claim |= {"ci95": [0.5, 1.5], "n": 3, "explanation": "<img src=x onerror=alert(1)>"}
+    options = {"claims": [claim], "title": "<h1>&</h1>"}
+    page, text = render(results, **options), render_markdown(results, **options)
+    reader = Reader(page)
+    assert not reader.all("script") + reader.all("i") + reader.all("b") + reader.all("u")
+    assert not [attrs for _, attrs in reader.tags if any(name.startswith("on") for name in attrs)]
+    assert all(str(picture["src"]).startswith("data:") for picture in reader.all("img"))
+    assert "<script>alert(1)</script>" in reader.text
+    assert "<h1>&</h1>" in reader.text
+    for tag in ("<script", "<i>", "<b>", "<u>", "<img"):
+        assert tag not in text
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert "\\$\\\\frac{1}\\$" in text  # dollar and backslash are escaped
+    assert len(rows) > 10
+
+
+def test_both_readings_stand_on_the_page_with_why_they_differ(tmp_path):
+    made = replicated(tmp_path)
+    page = Reader(write_report(tmp_path).read_text())
+    assert "With inverted inputs accuracy is lower than with normal ones under both readings" in page.text
+    assert "differ because the published script initialises the network once" in page.text
+    readings, written = page.tables[:2]
+    assert readings[0] == ["arm", "published", "as written\nn = 6", "independent\nn = 12"]
+    for row, (arm, published) in enumerate(PUBLISHED.items()):
+        chains = made["as_written"].accuracy.sel(arm=arm)[0].values.astype(np.float64).mean(axis=-1)
+        fresh = made["independent"].accuracy.sel(arm=arm)[0, :, -1].values.astype(np.float64)
+        assert readings[row + 1][1] == str(published)
+        assert readings[row + 1][2].startswith(f"{chains.mean():.5f}\n")
+        assert readings[row + 1][3].startswith(f"{fresh.mean():.5f}\n")
+        z = (published - chains.mean()) / chains.std(ddof=1)
+        assert column(written, "z")[row].replace("−", "-") == f"{z:+.2f}"
+    assert "jaxinv replicate --chains 6 --trials 12 --seed 0" in page.text
+    assert "compile 1.0 s, train 2.0 s, total 3.5 s" in page.text
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda a: a[::-1], "With normal inputs accuracy is lower than with inverted ones under both readings"),
+        (lambda a: np.full_like(a, 0.5), "Neither reading of the published text shows a difference"),
+    ],
+)
+def test_the_verdict_follows_the_results(tmp_path, spoil, words):
+    made = replicated(tmp_path)
+    parts = [Part(results=results, name=name, published=PUBLISHED) for name, results in made.items()]
+    for part in parts:
+        part.results["accuracy"].values[:] = spoil(part.results.accuracy.values.copy())
+    assert words in Page(parts=parts, published=PUBLISHED).markdown()
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (lambda a: np.full_like(a, 0.25), "give the same accuracy in every one of 8 trials, 0.2500 on average"),
+        (lambda a: a[:1] + 0.01 * np.arange(2).reshape(2, 1, 1, 1) * (-1.0) ** np.arange(8)[:, None], NOTHING_SHOWN),
+        (lambda a: a * np.nan, "No trial has a value under both normal and inverted"),
+    ],
+)
+def test_no_difference_is_not_called_one(values, words):
+    results = results_of(Study(trials=8))
+    results["accuracy"].values[:] = values(results.accuracy.values.copy())
+    page = render(results)
+    assert words in page
+    assert "The difference, normal minus inverted" not in page
+
+
+def test_one_trial_and_one_arm_are_told_as_such():
+    assert "one trial says nothing" in render(results_of(Study(trials=1)))
+    page = Reader(render(results_of(Study(arms=("normal",), trials=9))))
+    assert "Accuracy is 0.87" in page.text
+    assert len(page.all("img")) == 2  # no forest plot
+
+
+def test_diverged_trials_are_counted_and_said_to_be_in():
+    results = results_of(Study(trials=10))
+    results["diverged"].values[1, 0, :3] = True
+    results["accuracy"].values[1, 0, 0] = np.nan
+    page = Reader(render(results))
+    assert "3 of 20 trainings diverged; they are included wherever they have a value" in page.text
+    assert column(page.tables[0], "diverged") == ["0 of 10", "3 of 10"]
+    assert column(page.tables[0], "n") == ["10", "9"]
+
+
+def test_a_run_that_is_not_finished_says_so(tmp_path):
+    study = Study(trials=10)
+    store(tmp_path, study, results_of(study), trials=4)
+    page = Reader(write_report(tmp_path).read_text())
+    assert "The run is not finished: 4 of 10 trials are in" in page.text
+    assert column(page.tables[0], "n") == ["4", "4"]
+    assert not [picture for picture in page.all("img") if "Heatmaps" in str(picture["alt"])]
+    assert len((tmp_path / "report.csv").read_text().splitlines()) == 1 + 2 * 4
+
+
+def test_command_on_the_page_makes_the_same_study():
+    study = Study(arms=("inverted+pixel_mean", "raw"), learning_rate=(0.1, 0.25), steps=20, eval_every=5, seed=7)
+    text = render_markdown(results_of(study))
+    line = next(line for line in text.splitlines() if line.startswith("jaxinv run"))
+    assert cli.parse(shlex.split(line)[1:]).study() == study
+    assert line in Reader(render(results_of(study))).text
+
+
+def test_objects_of_the_users_own_get_no_command():
+    results = results_of(Study(trials=3))
+    fields = json.loads(results.attrs["study"]) | {"model": {"own": "mine; rm -rf /"}}
+    text = Reader(render(results.assign_attrs(study=json.dumps(fields)))).text
+    assert "jaxinv run" not in text
+    assert "build the study in Python with them" in text
+
+
+def test_same_results_same_bytes(tmp_path):
+    study = Study(steps=100, eval_every=50, trials=4)
+    store(tmp_path, study, results_of(study))
+    write_report(tmp_path)
+    names = sorted(path for path in tmp_path.rglob("report*") if path.is_file()) + sorted(
+        (tmp_path / "report_files").iterdir()
+    )
+    assert len(names) == 7
+    first = {path: path.read_bytes() for path in names}
+    write_report(tmp_path)
+    assert {path: path.read_bytes() for path in names} == first
+
+
+def test_csv_gives_back_every_value(tmp_path):
+    study = Study(arms=("raw", "inverted+pixel_mean"), learning_rate=(0.1, 0.5), steps=20, eval_every=10, trials=5)
+    results = results_of(study)
+    store(tmp_path, study, results)
+    write_report(tmp_path, bounds={})
+    with (tmp_path / "report.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert list(rows[0]) == COLUMNS
+    assert len(rows) == 2 * 2 * 5 * 2
+    for row in rows:
+        place = {"arm": row["arm"], "learning_rate": float(row["learning_rate"]), "trial": int(row["trial"])}
+        cell = results.sel(**place, step=int(row["step"]))
+        assert np.float32(row["accuracy"]) == cell.accuracy.values
+        assert np.float32(row["test_loss"]) == cell.test_loss.values
+
+
+def test_markdown_shows_pictures_that_are_there(tmp_path):
+    replicated(tmp_path)
+    write_report(tmp_path)
+    text = (tmp_path / "report.md").read_text()
+    shown = [part.split(")")[0] for part in text.split("](")[1:]]
+    assert "report_files/as_written-curve.png" in shown
+    assert all((tmp_path / name).is_file() for name in shown)
+    tables = [block for block in text.split("\n\n") if block.startswith("|")]
+    assert len(tables) >= 6
+    for table in tables:
+        assert len({line.replace("\\|", "").count("|") for line in table.splitlines()}) == 1
+
+
+@pytest.mark.parametrize("name", ["report.html", "report.md", "report.csv", "report_files/trials.png"])
+def test_files_of_others_are_not_overwritten(tmp_path, name):
+    study = Study(trials=4)
+    store(tmp_path, study, results_of(study))
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("mine")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(InputError, match="was not written by jaxinv and is not overwritten"):
+        write_report(tmp_path)
+    assert sorted(tmp_path.rglob("*")) == before
+    assert (tmp_path / name).read_text() == "mine"
+
+
+def test_a_link_is_not_followed(tmp_path):
+    study = Study(trials=4)
+    store(tmp_path / "run", study, results_of(study))
+    (tmp_path / "run" / "report.html").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match="not a file that jaxinv wrote"):
+        write_report(tmp_path / "run")
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_border_and_bounds_come_from_the_very_dataset(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (40, 8, 8, 1), np.uint8)
+    images[:, :2] = 0
+    labels = np.arange(40) % 4
+    arrays = {"x_train": images, "y_train": labels, "x_test": images[:8], "y_test": labels[:8]}
+    np.savez(tmp_path / "own.npz", **arrays)
+    monkeypatch.chdir(tmp_path)
+    study = Study(dataset="own.npz", learning_rate=(0.1, 0.5), trials=4, batch_size=10)
+    dataset = Dataset(**arrays)
+    store(tmp_path / "run", study, results_of(study, fingerprint=dataset.fingerprint))
+    part = read_folder(tmp_path / "run").parts[0]
+    np.testing.assert_array_equal(part.border, border_mask(images))
+    assert part.bounds is not None
+    for arm, flip in (("normal", False), ("inverted", True)):
+        x = images.reshape(40, -1) / 255.0
+        x = np.hstack([1 - x if flip else x, np.ones((40, 1))])
+        assert part.bounds[arm] == pytest.approx(2 * 4 / np.linalg.eigvalsh(x.T @ x / 40)[-1], rel=1e-6)
+    arrays["x_train"] = 255 - images
+    np.savez(tmp_path / "own.npz", **arrays)  # the same name, other images
+    other = read_folder(tmp_path / "run").parts[0]
+    assert other.border is None
+    assert other.bounds == {}
+    assert "The border is not marked" in render(other)
+
+
+def test_claims_stand_first(tmp_path):
+    claims = [
+        {"name": f"claim_{k}", "source": "a discussion", "statement": f"Statement {k}.", "verdict": verdict, "n": 1000}
+        | {"effect": effect, "ci95": None if effect is None else [effect - 1, effect + 1], "explanation": "Because."}
+        for k, (verdict, effect) in enumerate([("supported", 0.5), ("refuted", -0.25), ("inconclusive", None)])
+    ]
+    (tmp_path / "claims.json").write_text(json.dumps({"claims": claims, "seconds": 1.0}))
+    page = Reader(write_report(tmp_path).read_text())
+    assert "Of 3 claims, 1 are supported, 1 refuted and 1 inconclusive." in page.text
+    assert [tag["class"] for tag in page.all("article")] == ["claim supported", "claim refuted", "claim inconclusive"]
+    assert "[−1.25, 0.75]" in page.text
+    assert not (tmp_path / "report.csv").exists()
+    del claims[1]["effect"]
+    (tmp_path / "claims.json").write_text(json.dumps({"claims": claims}))
+    with pytest.raises(DataError, match="claims: number 2 has no effect"):
+        write_report(tmp_path)
+
+
+def test_what_makes_no_sense_is_refused_in_one_line(tmp_path):
+    with pytest.raises(InputError, match="holds no results; give the folder of a run"):
+        write_report(tmp_path)
+    with pytest.raises(InputError, match="is not a folder"):
+        write_report(tmp_path / "nowhere")
+    with pytest.raises(InputError, match="at least one stored study"):
+        render([])
+    with pytest.raises(InputError, match="no dimension 'trial'"):
+        render(example().rename(trial="t"))
+    results = results_of(Study(trials=3)).assign(done=("trial", np.zeros(3, bool)))
+    with pytest.raises(DataError, match="none of 3 trials is done"):
+        render(results)
+    assert list(tmp_path.iterdir()) == []
+    for text in ("{", "[]", '{"published": 3}'):
+        (tmp_path / "summary.json").write_text(text)
+        with pytest.raises(DataError, match=r"summary\.json"):
+            write_report(tmp_path)
