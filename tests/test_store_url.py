@@ -1,0 +1,128 @@
+"""Runs in a folder at a URL: the same results; what stands for the lock."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import fsspec
+import pytest
+import xarray as xr
+
+from jaxinv.errors import DataError, InputError
+from jaxinv.store import check_folder, describe_progress, load, lock
+from tests.test_store import check_values, fill, make_study, open_store, whole_run
+
+URL = "memory://bucket/runs/x"
+
+
+@pytest.fixture(autouse=True)
+def system() -> Iterator[fsspec.AbstractFileSystem]:
+    memory = fsspec.filesystem("memory")
+    yield memory
+    memory.rm("/bucket", recursive=True) if memory.exists("/bucket") else None
+
+
+def write_lock(system: fsspec.AbstractFileSystem, **changes: object) -> None:
+    held = {"holder": "process 1 on elsewhere", "host": "elsewhere", "pid": 1, "token": "t", "time": time.time()}
+    system.pipe_file("/bucket/runs/x/.lock", json.dumps({**held, **changes}).encode())
+
+
+def test_same_results(tmp_path: Path, system: fsspec.AbstractFileSystem) -> None:
+    check_folder(URL, make_study())
+    assert not system.exists("/bucket")
+    with open_store(URL, 6) as store:
+        fill(store, 1)
+    assert describe_progress(URL) == (4, 6)
+    check_values(load(URL))
+    stored = whole_run(URL)
+    xr.testing.assert_identical(stored, whole_run(tmp_path))
+    xr.testing.assert_identical(load(URL), stored)
+    with xr.open_zarr(f"{URL}/results.zarr") as seen:
+        check_values(seen.load())
+    files = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()} - {".lock"}
+    assert {path.removeprefix("/bucket/runs/x/") for path in system.find("/bucket")} == files
+    for name in files:
+        assert system.cat_file(f"/bucket/runs/x/{name}") == (tmp_path / name).read_bytes(), name
+
+
+def test_damage(system: fsspec.AbstractFileSystem) -> None:
+    whole = whole_run(URL)
+    system.rm("/bucket/runs/x/results.zarr/accuracy/c.0.0.1.0")
+    with pytest.raises(DataError, match=f"^{URL}/results.zarr/accuracy/c.0.0.1.0 is missing; the command"):
+        load(URL)
+    with open_store(URL) as store:
+        assert store.todo() == [(4, 4)]
+    xr.testing.assert_identical(whole_run(URL), whole)
+
+
+def test_refusals(system: fsspec.AbstractFileSystem) -> None:
+    system.pipe_file("/bucket/other/photo.jpg", b"x")
+    with pytest.raises(InputError, match=r"^out: 'memory://bucket/other' holds something else \(photo.jpg\)"):
+        check_folder("memory://bucket/other", make_study())
+    whole_run(URL)
+    with pytest.raises(InputError, match="another study"):
+        check_folder(URL, make_study(seed=4))
+    with pytest.raises(InputError, match="is not the folder of a stored run"):
+        load("memory://bucket/nothing")
+
+
+def test_file_url(tmp_path: Path) -> None:
+    whole = whole_run(f"file://{tmp_path}/x")
+    xr.testing.assert_identical(load(tmp_path / "x"), whole)
+    assert (tmp_path / "x" / ".lock").exists()  # the kernel's lock, as for a path
+
+
+def test_in_use(system: fsspec.AbstractFileSystem) -> None:
+    with open_store(URL), pytest.raises(DataError, match=f"'{URL}' is in use by process {os.getpid()} on "):
+        open_store(URL)
+    assert not system.exists("/bucket/runs/x/.lock")
+    write_lock(system)
+    with pytest.raises(
+        DataError, match=r"is in use by process 1 on elsewhere \(if that was killed: in (599|600) s, or"
+    ):
+        open_store(URL)
+
+
+def test_a_crash_leaves_nothing_stuck(system: fsspec.AbstractFileSystem) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    write_lock(system, time=time.time() - lock.LEASE_SECONDS - 1)
+    whole_run(URL)
+    write_lock(system, host=socket.gethostname(), pid=gone.pid)
+    whole_run(URL, 11)
+    for torn in (b"", b"{", b"[]", b'{"time": 1}'):
+        system.pipe_file("/bucket/runs/x/.lock", torn)
+        whole_run(URL, 11)
+
+
+def test_renewed_and_lost(system: fsspec.AbstractFileSystem, monkeypatch: pytest.MonkeyPatch) -> None:
+    def held() -> float:
+        return json.loads(system.cat_file("/bucket/runs/x/.lock"))["time"]
+
+    with open_store(URL, 20) as store:
+        before = held()
+        fill(store, 1)
+        assert held() == before
+        monkeypatch.setattr(lock, "RENEW_SECONDS", 0)
+        fill(store, 1)
+        assert held() > before
+        write_lock(system)
+        with pytest.raises(DataError, match="is in use by process 1 on elsewhere"):
+            fill(store, 1)
+    assert system.exists("/bucket/runs/x/.lock")  # it is the other's
+
+
+def test_several_processes() -> None:
+    stores = [open_store(URL, process_index=i, process_count=2, token="t") for i in range(2)]
+    assert [store.todo() for store in stores] == [[(0, 4), (4, 4)], [(8, 2)]]
+    for store in stores:
+        fill(store)
+    for store in (stores[1], stores[0]):
+        store.finish()
+        store.close()
+    check_values(load(URL))
