@@ -45,8 +45,7 @@ def check_values(arm: Preprocess, params: Any, images: np.ndarray) -> None:
         return np.asarray(jax.jit(arm.apply)(params, images), np.float64)
 
     together, as_floats = given(images), images.astype(np.float32)
-    if not np.isfinite(together).all():
-        raise InputError(f"arms: {arm.name!r}: apply gives values that are not finite for grey values from 0 to 255")
+    check_finite(arm, together)
     if not close(together[:2], given(images[:2])):
         raise InputError(f"arms: {arm.name!r}: what apply gives for an image depends on the rest of its batch")
     if traceable(arm, params, as_floats) and not close(together, given(as_floats)):
@@ -55,6 +54,16 @@ def check_values(arm: Preprocess, params: Any, images: np.ndarray) -> None:
         scale, offset = own_affine(arm, params, images.shape[1:])
         if not close(together, scale[None] * images + offset[None]):
             raise InputError(f"arms: {arm.name!r}: apply is not the scale∘x + offset that its affine names")
+
+
+def check_finite(arm: Preprocess, images: np.ndarray) -> None:
+    """Refuse what an arm gave if it holds NaN or infinity."""
+    finite = np.isfinite(images)
+    if not finite.all():
+        first = np.unravel_index(np.argmin(finite), finite.shape)
+        raise InputError(
+            f"arms: {arm.name!r}: apply gives {images[first]} for image {first[0]}; allowed: finite values"
+        )
 
 
 def traceable(arm: Preprocess, params: Any, images: np.ndarray) -> bool:

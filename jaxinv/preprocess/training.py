@@ -59,7 +59,10 @@ class Training:
 
 
 def stored(affine: AffineMap, about: np.ndarray | float = 0.0) -> dict[str, np.ndarray]:
-    """An affine map as an arm's parameters, rounded to float32 once: scale∘(x − about) + value is scale∘x + offset."""
+    """An affine map as an arm's parameters, rounded to float32 once: scale∘(x − about) + value is scale∘x + offset.
+
+    Where the scale is large, `about` the mean spares `apply` the cancellation of two large numbers.
+    """
     about = np.broadcast_to(np.float32(about), affine.scale.shape)
     value = affine.scale * about.astype(np.float64) + affine.offset
     arrays = {"scale": affine.scale, "offset": affine.offset, "about": about, "value": value}
@@ -105,14 +108,22 @@ def run(apply: Callable[[Any, Any], Any], params: Any, images: np.ndarray) -> np
         return out
     rows = rows_per_slab(images, most=1 << (len(images) - 1).bit_length())
     compiled, params = jax.jit(apply), jax.device_put(params)
-    start = 0
-    for slab in slabs(images, rows):
-        count = len(slab)
-        if count < rows:
-            slab = np.concatenate([slab, np.broadcast_to(slab[-1:], (rows - count, *slab.shape[1:]))])
-        out[start : start + count] = np.asarray(compiled(params, slab))[:count]
-        start += count
+    places = np.array_split(out, range(rows, len(images), rows))
+    running: tuple[np.ndarray, jax.Array] | None = None
+    for place, slab in zip(places, slabs(images, rows), strict=True):
+        if len(slab) < rows:
+            slab = np.concatenate([slab, np.broadcast_to(slab[-1:], (rows - len(slab), *slab.shape[1:]))])
+        started = place, compiled(params, slab)
+        if running:  # the device works on this slab while the host copies the last one
+            fetch(*running)
+        running = started
+    assert running is not None
+    fetch(*running)
     return out
+
+
+def fetch(place: np.ndarray, result: jax.Array) -> None:
+    place[...] = np.asarray(result)[: len(place)]
 
 
 def whole_moments(images: np.ndarray) -> Moments:
