@@ -104,3 +104,15 @@ def datasets_table(rows: Sequence[Any]) -> str:
         shapes = ["x".join(map(str, shape)) if shape else "?" for shape in (row.train, row.test)]
         made.append([row.name, *shapes, "?" if row.classes is None else str(row.classes), row.state])
     return text_table(made)
+
+
+def power_text(needed: Any, arms: Sequence[str]) -> str:
+    """What `trials_needed` found, in words."""
+    return "\n".join(
+        [
+            f"{arms[0]} - {arms[1]}, pilot of {needed.pilot} trials: sd of the differences {needed.sd:.5f}",
+            f"to find a difference of {needed.effect:+.5f} (d_z {needed.effect_size:.2f}) with power {needed.target:g} "
+            f"at level {needed.alpha:g}:",
+            f"{needed.trials} trials (power {needed.power:.3f}); {needed.cautious} to be safe from a lucky pilot",
+        ]
+    )

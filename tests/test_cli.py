@@ -6,12 +6,14 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from jaxinv import cli
+from jaxinv.cli.options import StudyFlags
 from jaxinv.study import Study
 from tests.datasets import tiny
 
@@ -106,7 +108,7 @@ def test_run_json_is_one_object_with_what_was_stored(
 
 
 def test_every_field_of_a_study_is_a_flag() -> None:
-    assert {item.name for item in cli.fields(cli.StudyFlags)} == set(Study.__dataclass_fields__)
+    assert {item.name for item in fields(StudyFlags)} == set(Study.__dataclass_fields__)
     assert cli.parse(["run"]).study() == Study()
     given = cli.parse(
         "run --dataset tfds:kmnist --arms raw lcn --model mlp --optimizer adam --learning-rate 0.1 0.2 --batch-size 7 "

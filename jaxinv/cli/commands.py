@@ -1,0 +1,236 @@
+"""The commands: each a dataclass of its flags, to be called. Nothing heavy is imported before a command needs it."""
+
+import sys
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from jaxinv import catalogue
+from jaxinv.cli.options import Machine, Output, StudyFlags, fill, print_json, print_names, resumable
+from jaxinv.errors import InputError
+
+
+@dataclass(kw_only=True)
+class Replicate(Machine, Output):
+    """Run the published inversion experiment in both readings of its text.
+
+    Example: jaxinv replicate --trials 1000 --out runs/replicate
+    """
+
+    chains: int = 8
+    """Chains of 5,000 updates, as the published script runs them."""
+    trials: int = 100
+    """Fresh trials of 50 updates, as its text says."""
+    seed: int = 0
+    """Root of all randomness."""
+    out: str = "runs/replicate"
+    """Folder for results, summary.json and figures; the same command again resumes."""
+
+    def __call__(self) -> None:
+        self.ready()
+        from jaxinv import replicate, report, tables
+
+        with resumable(self.out):
+            summary = replicate.replicate(
+                self.out,
+                chains=self.chains,
+                trials=self.trials,
+                seed=self.seed,
+                chunk=self.chunk,
+                devices=self.devices,
+                progress=not self.quiet,
+            )
+            report.write_report(self.out)
+        if self.json:
+            print_json(summary)
+            return
+        print(replicate.table(summary))
+        print(f"\n{fill(replicate.DIFFERENCE)}")
+        print(f"\n{tables.spent(summary['seconds'])}")
+        print(f"Report: {summary['out']}/report.html, beside results, figures and summary.json.")
+
+
+@dataclass(kw_only=True)
+class Run(Machine, Output, StudyFlags):
+    """Run a study: the same trials under every arm and learning rate.
+
+    Example: jaxinv run --arms normal inverted pixel_mean --learning-rate 0.05 0.5 --trials 200 --out runs/rates
+    """
+
+    out: str | None = None
+    """Folder for the results; the same command again resumes, more --trials add to it (default: print only)."""
+    data_dir: str | None = None
+    """Where tensorflow-datasets keeps its data (default: TFDS_DATA_DIR, or ~/tensorflow_datasets)."""
+
+    def __call__(self) -> None:
+        study = self.study()
+        self.ready()
+        from jaxinv import runner, tables
+
+        with resumable(self.out):
+            results = runner.run(
+                study,
+                out=self.out,
+                chunk=self.chunk,
+                devices=self.devices,
+                progress=not self.quiet,
+                data_dir=self.data_dir,
+            )
+        if not self.quiet:
+            print(results.attrs["plan"], file=sys.stderr)
+        summary = tables.run_summary(results) | {"out": self.out}
+        if self.json:
+            print_json(summary)
+        else:
+            print(tables.run_table(summary))
+            if self.out:
+                print(f"\nResults: {self.out}")
+
+
+@dataclass(kw_only=True)
+class Compare(Output):
+    """Compare arms of a stored run, trial by trial: one pair, or all of them.
+
+    Example: jaxinv compare runs/rates normal inverted --learning-rate 0.5
+    """
+
+    folder: tyro.conf.Positional[str]
+    """A run's folder."""
+    arms: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
+    """Two arms (default: all pairs)."""
+    learning_rate: float | None = None
+    """Which, where the run has several."""
+    metric: Literal["accuracy", "test_loss"] = "accuracy"
+    """What to compare."""
+    margin: float | None = None
+    """Also test for equivalence within this margin."""
+    alpha: float = 0.05
+    """Level of the tests."""
+    diverged: Literal["include", "exclude"] = "include"
+    """Whether diverged trials are in the figures."""
+
+    def __call__(self) -> None:
+        from jaxinv import stats, store
+
+        if len(self.arms) not in (0, 2):
+            raise InputError(f"arms: {len(self.arms)} given ({', '.join(self.arms)}); give two, or none for all pairs")
+        results = store.load(self.folder)
+        options: dict[str, Any] = {
+            "learning_rate": self.learning_rate,
+            "metric": self.metric,
+            "margin": self.margin,
+            "alpha": self.alpha,
+            "diverged": self.diverged,
+        }
+        made = stats.compare(results, *self.arms, **options) if self.arms else stats.compare_all(results, **options)
+        if self.json:
+            print_json(made.to_dict())
+        else:
+            print(made)
+
+
+@dataclass(kw_only=True)
+class Power(Output):
+    """How many trials a comparison needs, reckoned from a stored run as a pilot.
+
+    Example: jaxinv power runs/rates normal inverted --effect 0.002
+    """
+
+    folder: tyro.conf.Positional[str]
+    """The pilot's folder."""
+    arms: Annotated[tuple[str, str], tyro.conf.Positional]
+    """Two arms."""
+    learning_rate: float | None = None
+    """Which, where the run has several."""
+    effect: float | None = None
+    """The difference in accuracy to find (default: the pilot's own)."""
+    target: float = 0.8
+    """The chance to find it."""
+    alpha: float = 0.05
+    """Level of the test."""
+
+    def __call__(self) -> None:
+        from jaxinv import stats, store, tables
+
+        pairs = stats.paired_trials(store.load(self.folder), *self.arms, learning_rate=self.learning_rate)
+        needed = stats.trials_needed(pairs.a - pairs.b, power=self.target, alpha=self.alpha, effect=self.effect)
+        if self.json:
+            print_json(needed.to_dict())
+        else:
+            print(tables.power_text(needed, self.arms))
+
+
+@dataclass(kw_only=True)
+class Report(Output):
+    """Write a page about a folder of results: report.html, report.md and the raw values as report.csv.
+
+    Example: jaxinv report runs/replicate
+    """
+
+    folder: tyro.conf.Positional[str]
+    """A folder made by run, replicate or claims."""
+
+    def __call__(self) -> None:
+        from jaxinv import report
+
+        page = report.write_report(self.folder)
+        if self.json:
+            print_json({"report": str(page)})
+        else:
+            print(page)
+
+
+@dataclass(kw_only=True)
+class Arms(Output):
+    """List the arms; with --out, draw the same images under every one of them.
+
+    Example: jaxinv arms --out arms.png
+    """
+
+    dataset: str = "mnist"
+    """Whose images to draw."""
+    out: str | None = None
+    """A picture file (.png or .svg)."""
+
+    def __call__(self) -> None:
+        if self.out is not None:
+            from jaxinv import sheets
+
+            sheets.draw_arms(self.dataset, self.out)
+        if self.json:
+            print_json({"arms": catalogue.ARMS, "out": self.out})
+        else:
+            print_names(catalogue.ARMS)
+            print("\nCompose with +, left to right: inverted+pixel_mean.")
+
+
+@dataclass(kw_only=True)
+class Datasets(Output):
+    """List the datasets, what is on disk, and what would be downloaded.
+
+    Example: jaxinv datasets --data-dir ~/tensorflow_datasets
+    """
+
+    data_dir: str | None = None
+    """Where tensorflow-datasets keeps its data."""
+
+    def __call__(self) -> None:
+        from jaxinv import data, tables
+
+        rows = data.describe_datasets(self.data_dir)
+        if self.json:
+            print_json({"datasets": [{**asdict(row), "path": str(row.path)} for row in rows]})
+        else:
+            print(tables.datasets_table(rows))
+
+
+COMMANDS = {
+    "replicate": Replicate,
+    "run": Run,
+    "compare": Compare,
+    "power": Power,
+    "report": Report,
+    "arms": Arms,
+    "datasets": Datasets,
+}

@@ -1,0 +1,124 @@
+"""What commands share: options, and how a run ends that is stopped."""
+
+import contextlib
+import json
+import signal
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from jaxinv.study import Study
+
+FIELDS: dict[str, Any] = {name: item.default for name, item in Study.__dataclass_fields__.items()}
+
+
+@dataclass(kw_only=True)
+class Machine:
+    """Options of every command that computes."""
+
+    devices: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """Use only N of this machine's devices (default: all; each core of a CPU is one)."""
+    chunk: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """Trials in one call over all devices (default: what caches or memory allow)."""
+    cache: bool = True
+    """Keep compiled programs for the next run, in a folder of your own."""
+    quiet: bool = False
+    """No progress, no notes."""
+
+    def ready(self) -> None:
+        """Settle devices and compile cache before JAX is first used."""
+        from jaxinv import runtime
+
+        runtime.configure(devices=self.devices, cache=self.cache)
+
+
+@dataclass(kw_only=True)
+class Output:
+    """Options of every command."""
+
+    json: bool = False
+    """Print exactly one JSON object on standard output."""
+
+
+@dataclass(kw_only=True)
+class StudyFlags:
+    """The fields of a study."""
+
+    dataset: str = FIELDS["dataset"]
+    """mnist, tfds:<name>, or the path of an .npz."""
+    arms: tuple[str, ...] = FIELDS["arms"]
+    """Preprocessings to compare; + composes, left to right."""
+    model: str = FIELDS["model"]
+    """What is trained."""
+    optimizer: str = FIELDS["optimizer"]
+    """One of optax's, by name."""
+    learning_rate: tuple[float, ...] = (FIELDS["learning_rate"],)
+    """One or several: an axis of the results."""
+    batch_size: int = FIELDS["batch_size"]
+    """Examples a step."""
+    steps: int = FIELDS["steps"]
+    """Updates a trial."""
+    eval_every: int | None = FIELDS["eval_every"]
+    """Evaluate every so many steps (default: at the end)."""
+    trials: int = FIELDS["trials"]
+    """How many trials, each with its own initial weights and batches."""
+    seed: int = FIELDS["seed"]
+    """Root of all randomness."""
+    illumination: float = FIELDS["illumination"]
+    """Strength, from 0 up to 1, of a random gain and offset for each image."""
+    precision: Literal["exact", "fast"] = FIELDS["precision"]
+    """Products in float32, or faster where the hardware has it."""
+
+    def study(self) -> Study:
+        values = {item.name: getattr(self, item.name) for item in fields(StudyFlags)}
+        rates = values["learning_rate"]
+        return Study(**values | {"learning_rate": rates[0] if len(rates) == 1 else rates})
+
+
+class Interrupted(Exception):
+    """A run was stopped from outside; `folder` is where it can be resumed, if anywhere."""
+
+    def __init__(self, folder: str | None) -> None:
+        self.folder = folder
+        kept = (
+            f"finished trials are safe in {folder}; the same command goes on from there"
+            if folder
+            else "nothing was stored"
+        )
+        super().__init__(f"interrupted: {kept}")
+
+
+@contextlib.contextmanager
+def resumable(folder: str | None) -> Iterator[None]:
+    """Turn Ctrl-C and SIGTERM into `Interrupted`."""
+
+    def stop(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted(folder) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def print_json(value: Any) -> None:
+    """One JSON object on standard output."""
+    print(json.dumps(value, allow_nan=False))
+
+
+def print_names(names: dict[str, str]) -> None:
+    """A name and its line, in two columns."""
+    width = max(map(len, names))
+    for name, line in names.items():
+        print(f"{name:{width}}  {line}")
+
+
+def fill(text: str) -> str:
+    """A paragraph of at most 80 columns."""
+    return textwrap.fill(text, 80)
