@@ -284,6 +284,13 @@ def test_command_on_the_page_makes_the_same_study():
     assert line in Reader(render(results_of(study))).text
 
 
+def test_several_studies_each_have_their_command():
+    studies = Study(trials=3, seed=1), Study(trials=3, seed=2)
+    text = render_markdown([Part(results=results_of(study), name=f"part{study.seed}") for study in studies])
+    lines = [line for line in text.splitlines() if line.startswith("jaxinv run")]
+    assert [cli.parse(shlex.split(line)[1:]).study() for line in lines] == list(studies)
+
+
 def test_objects_of_the_users_own_get_no_command():
     results = results_of(Study(trials=3))
     fields = json.loads(results.attrs["study"]) | {"model": {"own": "mine; rm -rf /"}}
@@ -354,6 +361,12 @@ def test_a_link_is_not_followed(tmp_path):
     with pytest.raises(InputError, match="not a file that jaxinv wrote"):
         write_report(tmp_path / "run")
     assert not (tmp_path / "elsewhere").exists()
+    (tmp_path / "run" / "report.html").unlink()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "run" / "report_files").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match="report_files is a link"):
+        write_report(tmp_path / "run")
+    assert not list((tmp_path / "elsewhere").iterdir())
 
 
 def test_border_and_bounds_come_from_the_very_dataset(tmp_path, monkeypatch):

@@ -59,6 +59,8 @@ def write_report(
         contents |= {root / PICTURES / name: content for name, content in page.picture_files().items()}
     contents[root / MARKDOWN] = page.markdown(PICTURES).encode()
     contents[root / HTML] = page.html().encode()  # last: whoever finds it finds the rest
+    if (root / PICTURES).is_symlink():
+        raise InputError(f"folder: {root / PICTURES} is a link, not a folder that jaxinv made; move it away first")
     for path in contents:
         _check_ours(path)
     try:

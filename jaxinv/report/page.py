@@ -37,7 +37,6 @@ class Section:
         self.methods = words.methods(part)
         self.provenance = tables.provenance_table(part)
         self.study = json.dumps(part.study, indent=1, sort_keys=True)
-        self.command = words.run_command(part)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -96,11 +95,17 @@ class Page:
             "single": len(sections) == 1 and not self.claims,
             "arms": tables.arm_descriptions(parts),
             "seconds": ", ".join(f"{name} {value:.1f} s" for name, value in self.seconds.items()),
-            "command": self.command or (words.command(parts) if parts else None),
+            "commands": self._commands(),
             "python": words.python(parts[0]) if len(parts) == 1 else None,
             "own_objects": bool(parts) and any(words.run_command(part) is None for part in parts),
             "csv": self.csv,
         }
+
+    def _commands(self) -> list[str]:
+        """What makes the results: the command given, one for the page, or one for each study that names can say."""
+        whole = self.command or (words.command(self.parts) if self.parts and not self.claims else None)
+        each = [words.run_command(part) for part in self.parts] if not whole else [whole]
+        return [line for line in each if line]
 
     def html(self) -> str:
         """The page, self-contained: no request leaves it, and no script runs in it."""

@@ -241,13 +241,13 @@ def methods(part: Part) -> str:
 
 
 def command(parts: Sequence[Part]) -> str | None:
-    """The command that makes the same results, where names alone say what was run."""
+    """The one command that makes all of the studies, where there is one."""
     named = {part.name: part for part in parts}
     if set(named) == set(READINGS):
         counts = {name: part.planned for name, part in named.items()}
         seed = named["independent"].study.get("seed", 0)
         return f"jaxinv replicate --chains {counts['as_written']} --trials {counts['independent']} --seed {seed}"
-    return run_command(parts[0]) if len(parts) == 1 else None
+    return None
 
 
 def run_command(part: Part) -> str | None:
