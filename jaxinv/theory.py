@@ -201,7 +201,6 @@ def translate(
             wanted = np.asarray(logits(params, pixels, *before))
             apart = max(apart, float(np.abs(wanted - np.asarray(logits(new, pixels, *after))).max()))
             size = max(size, float(np.abs(wanted).max()))
-        new = jax.tree.map(np.asarray, new)
     return Translation(new, apart, size, len(dataset.x_test))
 
 
@@ -236,7 +235,7 @@ def train_one(
         return design.advance(design.start(None, setting), setting, jnp.zeros((), jnp.int32), data)
 
     end = train(setting, jax.tree.map(jnp.asarray, data))
-    return jax.tree.map(np.asarray, (end.params, end.state))
+    return end.params, end.state
 
 
 def _first_layer(model: Model, dataset: Dataset) -> tuple[bool, bool]:

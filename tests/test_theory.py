@@ -211,7 +211,7 @@ def test_train_one_ends_where_the_trial_of_a_study_ends(mnist):
     results = run(study, per_image=True, progress=False)
     params, _ = theory.train_one(study, arm="inverted", learning_rate=0.02, trial=2)
     x = 1 - mnist.x_test.reshape(1000, -1) / 255
-    logits = x @ params["first"]["weight"].T + params["first"]["bias"]
+    logits = x @ np.asarray(params["first"]["weight"]).T + np.asarray(params["first"]["bias"])
     correct = results.correct.sel(arm="inverted", learning_rate=0.02, trial=2).values
     assert (correct != (logits.argmax(axis=1) == mnist.y_test)).sum() <= 1
 
