@@ -1,6 +1,7 @@
 """`run`: a study's trials, block by block, in memory or into a folder that can be resumed."""
 
 import json
+import logging
 import os
 import sys
 import time
@@ -15,6 +16,7 @@ import numpy as np
 import xarray as xr
 
 from jaxinv import keys, sizing
+from jaxinv.distributed import barrier, membership
 from jaxinv.errors import DataError, InputError
 from jaxinv.job import Group, Job, prepare
 from jaxinv.program import Plan, Program, program
@@ -23,6 +25,8 @@ from jaxinv.sizing import Device
 from jaxinv.store import Block, Layout, Memory, Store, check_folder
 from jaxinv.study import Study
 from jaxinv.trial import Outcome
+
+LOG = logging.getLogger(__name__)
 
 
 def run(
@@ -42,7 +46,8 @@ def run(
       out: a folder for the results. If it holds trials of this study already, those are kept and the rest is added.
         None: in memory only.
       chunk: how many trials to compute in one call over all devices; None: what caches or memory allow.
-      devices: use only so many of this process's devices; None: all.
+      devices: use only so many of this process's devices; None: all. Where `jax.distributed` has joined several
+        processes, each works on its own share of the trials, all into one `out`.
       progress: True, False, None (a bar where standard error is a terminal) or a function of (done, total).
       data_dir: where tensorflow-datasets keeps its data.
       per_image: also return `correct` (arm, learning_rate, trial, image), which test images were classified correctly
@@ -66,6 +71,8 @@ def run(
     started = time.monotonic()
     if chunk is not None and (not isinstance(chunk, int) or chunk < 1):
         raise InputError(f"chunk: {chunk!r} is not allowed; give a whole number from 1")
+    if jax.process_count() > 1 and out is None:
+        raise InputError("out: several processes need a folder that they share")
     if per_image and out is not None:
         raise InputError("per_image: stored runs do not keep it; leave out= away")
     if out is not None:
@@ -81,7 +88,8 @@ def run(
         pixel_weights=job.model.pixel_weights is not None,
         trials=study.trials,
     )
-    worker = Worker(job, chosen, chunk, per_image)
+    members = membership()
+    worker = Worker(job, chosen, chunk, per_image, processes=members.count)
     attributes = provenance(job, chosen)
     with ExitStack() as stack:
         if out is None:
@@ -89,10 +97,22 @@ def run(
         else:
             fingerprint = job.dataset.fingerprint
             sink = stack.enter_context(
-                Store.open(out, study, layout, fingerprint=fingerprint, attrs=attributes, block=worker.block)
+                Store.open(
+                    out,
+                    study,
+                    layout,
+                    fingerprint=fingerprint,
+                    attrs=attributes,
+                    block=worker.block,
+                    process_index=members.index,
+                    process_count=members.count,
+                    token=members.token,
+                )
             )
+            for note in sink.notes:
+                LOG.warning(note)
         report = stack.enter_context(reporting("training", progress))
-        finished = int(sink.done.sum())
+        before = finished = int(sink.done.sum())
         report(finished, study.trials)
         for first, count in sink.todo():
             parts: list[Block] = []
@@ -101,13 +121,16 @@ def run(
                 finished += part.diverged.shape[2]
                 report(finished, study.trials)
             sink.write(first, _join(parts))
+        barrier("jaxinv: all trials are stored", members)
         sink.finish()
+        barrier("jaxinv: the run is finished", members)
         results = sink.read()
     if per_image:
         results["correct"] = (("arm", "learning_rate", "trial", "image"), np.concatenate(worker.correct, axis=2))
     seconds = {"compile": worker.compile_seconds, "train": worker.train_seconds, "total": time.monotonic() - started}
     results.attrs["seconds"] = json.dumps({name: round(value, 6) for name, value in seconds.items()})
     results.attrs["plan"] = worker.why
+    results.attrs["computed"] = finished - before
     return results
 
 
@@ -125,10 +148,12 @@ def local_devices(count: int | None) -> tuple[Device, ...]:
 class Worker:
     """Computes the outcomes of any trials of a job, a call at a time; compiles when the first are asked for."""
 
-    def __init__(self, job: Job, devices: tuple[Device, ...], chunk: int | None, per_image: bool) -> None:
+    def __init__(
+        self, job: Job, devices: tuple[Device, ...], chunk: int | None, per_image: bool, processes: int = 1
+    ) -> None:
         self.job, self.devices, self.per_image = job, devices, per_image
-        self.sizes = sizing.choose(job, devices, chunk)
-        self.block = sizing.block_length(job, devices, self.sizes.per_device * len(devices))
+        self.sizes = sizing.choose(job, devices, chunk, processes)
+        self.block = sizing.block_length(job, devices, self.sizes.per_device * len(devices), processes)
         self.compile_seconds = self.train_seconds = 0.0
         self.correct: list[np.ndarray] = []
         self._ready: list[tuple[Group, Program, tuple[Any, ...]]] = []

@@ -19,6 +19,7 @@ ACCELERATOR_TILE_BYTES = 1 << 30
 SHARE = 0.6  # of the free memory
 SECONDS_FLOPS = {"cpu": 2e11}  # about a second's work of one device: how long a call may take, and Ctrl-C has to wait
 ACCELERATOR_FLOPS = 2e13
+STEP_FLOPS = 5e6  # what a CPU could compute in the time that it takes to start one more update
 
 
 class Sizes(NamedTuple):
@@ -40,7 +41,7 @@ def activation_bytes(job: Job) -> int:
     return max(_bytes(traced.jaxpr, parameters), 4 * math.prod(job.image_shape) * count) // count
 
 
-def choose(job: Job, devices: tuple[Device, ...], chunk: int | None) -> Sizes:
+def choose(job: Job, devices: tuple[Device, ...], chunk: int | None, processes: int = 1) -> Sizes:
     """Trials per device and call, and the length of a tile, for a job on some devices.
 
     On CPUs the caches decide; elsewhere memory does: what a trial carries (weights, optimizer, gradients) and what its
@@ -53,8 +54,8 @@ def choose(job: Job, devices: tuple[Device, ...], chunk: int | None) -> Sizes:
     cpu = devices[0].platform == "cpu"
     hidden = per_image > 4 * math.prod(job.image_shape)  # larger than the image itself: convolutions
     wide = not (cpu and hidden)
-    share = -(-study.trials // len(devices))  # more than this on a device would be padding
-    brief = max(1, int(SECONDS_FLOPS.get(devices[0].platform, ACCELERATOR_FLOPS) / flops(job)))
+    share = -(-study.trials // (len(devices) * processes))  # more than this on a device would be padding
+    brief = max(1, int(trials_a_second(job, devices[0])))
     at_once = min(CPU_TRIALS, share) if wide else 1
     budget = CPU_TILE_BYTES if cpu else ACCELERATOR_TILE_BYTES
     tile = max(1, min(1000 if cpu else 10_000, budget // (per_image * networks * (at_once if hidden else 1))))
@@ -79,12 +80,20 @@ def choose(job: Job, devices: tuple[Device, ...], chunk: int | None) -> Sizes:
     return Sizes(per_device, tile, wide, why)
 
 
-def block_length(job: Job, devices: tuple[Device, ...], call: int) -> int:
-    """Trials in one block of the store: a whole number of calls, about two seconds of work, at most 4,096."""
-    work = flops(job)
-    target = 2 * SECONDS_FLOPS.get(devices[0].platform, ACCELERATOR_FLOPS) * len(devices) / work
-    calls = max(1, min(target, 4096, job.study.trials) // call)
+def block_length(job: Job, devices: tuple[Device, ...], call: int, processes: int = 1) -> int:
+    """Trials in one block of the store: a whole number of calls, about two seconds of work, at most 4,096.
+
+    No more than a process's share, either: blocks are what processes divide among themselves.
+    """
+    target = 2 * trials_a_second(job, devices[0]) * len(devices)
+    calls = max(1, min(target, 4096, job.study.trials // processes) // call)
     return int(calls) * call
+
+
+def trials_a_second(job: Job, device: Device) -> float:
+    """A rough guess, within a few times, from arithmetic alone."""
+    work = flops(job) + (STEP_FLOPS * job.study.steps if device.platform == "cpu" else 0)
+    return SECONDS_FLOPS.get(device.platform, ACCELERATOR_FLOPS) / work
 
 
 def flops(job: Job) -> float:

@@ -28,6 +28,7 @@ ORDER = [
     "sizing",
     "program",
     "progress",
+    "distributed",
     "store",
     "runner",
     "stats",

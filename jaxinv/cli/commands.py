@@ -63,9 +63,19 @@ class Run(Machine, Output, StudyFlags):
     data_dir: str | None = None
     """Where tensorflow-datasets keeps its data (default: TFDS_DATA_DIR, or ~/tensorflow_datasets)."""
 
+    distributed: bool = False
+    """One of several processes, each with its own share of the trials; on clusters that JAX knows, found by itself."""
+    coordinator: Annotated[str | None, tyro.conf.arg(metavar="HOST:PORT")] = None
+    """Where process 0 listens, where JAX cannot know."""
+    num_processes: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """How many processes there are."""
+    process_id: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """Which one this is, from 0."""
+
     def __call__(self) -> None:
         study = self.study()
         self.ready()
+        first = self.join()
         from jaxinv import runner, tables
 
         with resumable(self.out):
@@ -78,7 +88,9 @@ class Run(Machine, Output, StudyFlags):
                 data_dir=self.data_dir,
             )
         if not self.quiet:
-            print(results.attrs["plan"], file=sys.stderr)
+            print(f"{results.attrs['plan']}; {results.attrs['computed']} trials computed here", file=sys.stderr)
+        if not first:
+            return
         summary = tables.run_summary(results) | {"out": self.out}
         if self.json:
             print_json(summary)
@@ -86,6 +98,17 @@ class Run(Machine, Output, StudyFlags):
             print(tables.run_table(summary))
             if self.out:
                 print(f"\nResults: {self.out}")
+
+    def join(self) -> bool:
+        """Join the other processes, if there are any; whether this is the first of them, which prints."""
+        if not self.distributed:
+            if (self.coordinator, self.num_processes, self.process_id) != (None, None, None):
+                raise InputError("distributed: --coordinator, --num-processes and --process-id go with --distributed")
+            return True
+        from jaxinv import distributed
+
+        distributed.start(self.coordinator, self.num_processes, self.process_id)
+        return distributed.membership().index == 0
 
 
 @dataclass(kw_only=True)

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import signal
 import textwrap
 from collections.abc import Iterator
@@ -32,6 +33,9 @@ class Machine:
         """Settle devices and compile cache before JAX is first used."""
         from jaxinv import runtime
 
+        level = logging.ERROR if self.quiet else logging.INFO
+        logging.basicConfig(format="jaxinv: %(message)s", level=logging.ERROR)
+        logging.getLogger("jaxinv").setLevel(level)
         runtime.configure(devices=self.devices, cache=self.cache)
 
 

@@ -1,0 +1,127 @@
+"""The promise: whatever kills a run, on however many processes, the same command again completes it to the same results."""
+
+import json
+import os
+import random
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from jaxinv import store
+from tests.datasets import tiny
+
+KILLS = 20
+EXACT = ("accuracy", "diverged", "layer_delta", "weight_delta", "done")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("resume")
+    data = tiny()
+    np.savez(folder / "tiny.npz", x_train=data.x_train, y_train=data.y_train, x_test=data.x_test, y_test=data.y_test)
+    return folder
+
+
+def start(folder: Path, out: str, *more: str, trials: int = 240, devices: int = 2) -> subprocess.Popen[str]:
+    arguments = ["--dataset", "tiny.npz", "--batch-size", "20", "--steps", "2000", "--trials", str(trials)]
+    environment = {**os.environ, "XDG_CACHE_HOME": str(folder / "cache"), "JAX_NUM_CPU_DEVICES": str(devices)}
+    return subprocess.Popen(
+        [sys.executable, "-m", "jaxinv", "run", *arguments, "--out", out, "--json", *more],
+        cwd=folder,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def complete(process: subprocess.Popen[str]) -> dict:
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    return json.loads(out) if out.strip() else {}
+
+
+@pytest.fixture(scope="module")
+def whole(folder: Path) -> xr.Dataset:
+    """An uninterrupted run."""
+    assert complete(start(folder, "whole"))["computed"] == 240
+    return store.load(folder / "whole").load()
+
+
+def same(a: xr.Dataset, b: xr.Dataset, loss: float = 0.0) -> None:
+    assert set(a.data_vars) == set(b.data_vars)
+    for name in EXACT:
+        np.testing.assert_array_equal(a[name].values, b[name].values, err_msg=name)
+    np.testing.assert_allclose(a.test_loss.values, b.test_loss.values, rtol=loss)
+
+
+@pytest.mark.slow
+def test_killed_twenty_times_it_ends_as_if_nothing_had_happened(folder: Path, whole: xr.Dataset) -> None:
+    rng, seen = random.Random(0), [0]
+    for _ in range(KILLS):
+        process = start(folder, "killed")
+        deadline = time.monotonic() + rng.uniform(0.5, 6)
+        while time.monotonic() < deadline and process.poll() is None:
+            time.sleep(0.02)
+        process.kill()
+        process.communicate()
+        if (folder / "killed" / "results.zarr" / "zarr.json").exists():
+            reader = xr.open_zarr(folder / "killed" / "results.zarr")
+            done = reader.done.values
+            assert np.isfinite(reader.accuracy.values[:, :, done]).all()
+            assert np.isnan(reader.accuracy.values[:, :, ~done]).all()
+            assert int(done.sum()) >= seen[-1]
+            seen.append(int(done.sum()))
+    rest = complete(start(folder, "killed"))["computed"]
+    assert rest == 240 - seen[-1]
+    same(store.load(folder / "killed"), whole)
+
+
+@pytest.mark.slow
+def test_it_grows_and_then_has_nothing_left_to_do(folder: Path, whole: xr.Dataset) -> None:
+    assert complete(start(folder, "grown", trials=100))["computed"] == 100
+    assert complete(start(folder, "grown", trials=240))["computed"] == 140
+    same(store.load(folder / "grown"), whole, loss=1e-6)
+    again = complete(start(folder, "grown", trials=240))
+    assert again["computed"] == 0
+    assert again["seconds"]["compile"] == 0
+
+
+def launch(folder: Path, out: str, count: int, *, trials: int = 240) -> list[subprocess.Popen[str]]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    common = ("--distributed", "--coordinator", f"127.0.0.1:{port}", "--num-processes", str(count))
+    return [start(folder, out, *common, "--process-id", str(index), trials=trials, devices=1) for index in range(count)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_any_number_of_processes_gives_the_same(folder: Path, whole: xr.Dataset, count: int) -> None:
+    summaries = [complete(process) for process in launch(folder, f"together{count}", count)]
+    assert all(not summary for summary in summaries[1:])
+    same(store.load(folder / f"together{count}"), whole, loss=1e-6)
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_takes_no_results_along(folder: Path, whole: xr.Dataset) -> None:
+    processes = launch(folder, "bereft", 4)
+    marks = folder / "bereft" / "results.zarr" / "blocks"
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and (not marks.exists() or store.describe_progress(folder / "bereft")[0] == 0):
+        time.sleep(0.1)
+    processes[3].kill()
+    for process in processes:
+        process.communicate(timeout=240)
+    done, total = store.describe_progress(folder / "bereft")
+    assert 0 < done < total
+    summaries = [process.communicate(timeout=240) for process in launch(folder, "bereft", 2)]
+    counted = sum(int(err.split(" trials computed here")[0].rsplit(" ", 1)[-1]) for _, err in summaries)
+    assert counted == total - done
+    same(store.load(folder / "bereft"), whole, loss=1e-6)
