@@ -235,7 +235,7 @@ def own(apply, affine=None) -> Preprocess:
     [
         (lambda params, x: x.mean(3) / 1.0, r"makes \(4, 6, 5\) of"),
         (lambda params, x: x[:, 1:] / 1.0, r"makes \(4, 5, 5, 3\) of"),
-        (lambda params, x: x - 128, "uint8"),
+        (lambda params, x: x - 128, "apply gives uint8"),
         (lambda params, x: (x / 1.0, x), "tuple"),
         (lambda params, x: x @ jnp.ones((7, 7)), "cannot be compiled: TypeError"),
         (lambda params, x: np.array(x), "cannot be compiled: TracerArrayConversionError"),

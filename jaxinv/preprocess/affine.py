@@ -1,8 +1,7 @@
 """The affine arms: x ↦ s∘x + o, pixel by pixel, so that a layer which is linear in the pixels can take them in.
 
-In the formulas x is a grey value from 0 to 255 and u = x/255; m and v are the mean and the variance (divided by their
-number) of u over the training images: of all pixels together (no index), of channel k, or of the pixel at row i, column
-j and channel k.
+In the formulas x is a stored grey value, 0 to 255; i, j and k are its row, column and channel. Standard deviations are
+roots of mean squares: divided by N, not by N − 1.
 """
 
 import numpy as np
@@ -44,7 +43,7 @@ def signed(training: Training, before: AffineMap | None, limits: Limits | None) 
 def global_mean(training: Training, before: AffineMap | None, limits: Limits | None) -> AffineMap:
     """Normal minus one number, the mean of all training pixels.
 
-    Formula: u − m
+    Formula: (x − m)/255, m the mean of all training pixels
     Source: LeCun, Bottou, Orr and Müller 1998, Efficient BackProp, section 4.3, with a single mean
     """
     return centred(training, before, GLOBAL)
@@ -53,7 +52,7 @@ def global_mean(training: Training, before: AffineMap | None, limits: Limits | N
 def channel_mean(training: Training, before: AffineMap | None, limits: Limits | None) -> AffineMap:
     """Normal minus each channel's mean over the training images.
 
-    Formula: u − m_k
+    Formula: (x − m_k)/255, m_k the training mean of channel k
     Source: Simonyan and Zisserman 2015 (VGG), arXiv 1409.1556, section 2.1
     """
     return centred(training, before, CHANNEL)
@@ -62,7 +61,7 @@ def channel_mean(training: Training, before: AffineMap | None, limits: Limits | 
 def pixel_mean(training: Training, before: AffineMap | None, limits: Limits | None) -> AffineMap:
     """Normal minus the mean training image.
 
-    Formula: u − m_ijk
+    Formula: (x − m_ijk)/255, m_ijk the training mean of the pixel
     Source: Krizhevsky et al. 2012, section 2, and Caffe's reference network; Chatfield et al. 2014 (CNN_S)
     """
     return centred(training, before, PIXEL)
@@ -71,7 +70,7 @@ def pixel_mean(training: Training, before: AffineMap | None, limits: Limits | No
 def global_zscore(training: Training, before: AffineMap | None, limits: Limits | None) -> AffineMap:
     """One mean and one standard deviation, of all training pixels; 0 if they are all the same.
 
-    Formula: (u − m)/√v
+    Formula: (x − m)/s, m and s the mean and the standard deviation of all training pixels
     Source: PyTorch's MNIST example, transforms.Normalize((0.1307,), (0.3081,))
     """
     return standardised(training, before, GLOBAL)
@@ -80,7 +79,7 @@ def global_zscore(training: Training, before: AffineMap | None, limits: Limits |
 def channel_zscore(training: Training, before: AffineMap | None, limits: Limits | None) -> AffineMap:
     """Each channel's mean and standard deviation over the training images; 0 where a channel never changes.
 
-    Formula: (u − m_k)/√v_k
+    Formula: (x − m_k)/s_k, m_k and s_k those of the channel over the training images
     Source: torchvision's ImageNet models, transforms.Normalize
     """
     return standardised(training, before, CHANNEL)
@@ -89,11 +88,11 @@ def channel_zscore(training: Training, before: AffineMap | None, limits: Limits 
 def pixel_zscore(training: Training, before: AffineMap | None, limits: Limits | None) -> AffineMap:
     """Each pixel's mean and standard deviation over the training images; 0 where a pixel never changes in training.
 
-    Formula: (u − m_ijk)/√v_ijk, and 0 where v_ijk = 0
+    Formula: (x − m_ijk)/s_ijk, m_ijk and s_ijk those of the pixel over the training images; 0 where s_ijk = 0
     Source: LeCun, Bottou, Orr and Müller 1998, Efficient BackProp, section 4.3
 
     A pixel that never changes in training is 0 in every image, whatever a test image shows there: nothing has been
-    learnt about it. Any other pixel gets the plain z-score, with no floor under √v. So a pixel that is seldom on gives
+    learnt about it. Any other pixel gets the plain z-score, with no floor under s. So a pixel that is seldom on gives
     large values: up to √(N − 1) in training (234 on MNIST's 55,000 images) and beyond that in testing (404), which asks
     for smaller steps. A floor of one grey level would change little of that (226 and 248); one that did would make it
     another arm. Behind an arm that is not affine, "never" means: by no more than float32 rounding.

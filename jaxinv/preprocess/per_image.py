@@ -1,6 +1,6 @@
 """The arms that see one image at a time and fit nothing.
 
-In the formulas x is a grey value from 0 to 255, u = x/255, and mean, sd and counts are taken over one image alone.
+In the formulas x is a stored grey value, 0 to 255, and mean, sd and counts are taken over one image alone.
 """
 
 import math
@@ -18,7 +18,7 @@ LEVELS = 256
 def image_mean(params: Any, images: jax.Array) -> jax.Array:
     """Normal minus the image's own mean over all its pixels and channels.
 
-    Formula: u − mean(u)
+    Formula: (x − mean(x))/255
     Source: per-example mean subtraction, Ng et al., UFLDL tutorial, Data Preprocessing
     """
     return own_mean_off(images)
