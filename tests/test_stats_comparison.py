@@ -143,8 +143,9 @@ def test_a_value_that_is_not_finite_leaves_its_pair_out_and_is_said():
 
 
 def test_only_trials_that_are_done_count():
-    data = results(10).assign(done=("trial", np.arange(10) < 4))
-    data["accuracy"].values[:, :, 4:] = np.nan
+    done = np.isin(np.arange(10), [0, 2, 3, 7])
+    data = results(10).assign(done=("trial", done))
+    data["accuracy"].values[:, :, ~done] = np.nan
     data["diverged"].values[0, 0, 9] = True
     got = stats.compare(data, "normal", "inverted")
     assert (got.n, got.done, got.planned, got.omitted, got.diverged_a) == (4, 4, 10, 0, 0)
@@ -202,7 +203,16 @@ def test_the_same_seed_gives_the_same_comparison_and_another_another():
     assert first.p_value == other.p_value
 
 
-def test_equal_seeds_for_arms_that_are_one_after_another_left_as_they_were():
+def test_ranks_are_those_of_the_images_counted_not_of_float32():
+    data = results(60, seed=3)
+    data["accuracy"].values[1] += np.float32(0.048)
+    a, b = (np.round(10_000 * side).astype(int) for side in sides(data))
+    exact = stats.wilcoxon(a, b).p_value
+    assert 0.001 < exact < 0.999
+    assert stats.compare(data, "normal", "inverted").p_wilcoxon == exact
+
+
+def test_the_results_are_left_as_they_were():
     data = results()
     before = data.copy(deep=True)
     stats.compare_all(data, diverged="exclude")

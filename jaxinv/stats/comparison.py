@@ -225,8 +225,6 @@ def compare(
     checks.probability("alpha", alpha)
     checks.count("seed", seed, 0)
     checks.count("bootstrap", bootstrap, 0)
-    if margin is not None:
-        checks.positive("margin", margin)
     trials = paired_trials(
         results, arm_a, arm_b, learning_rate=learning_rate, step=step, metric=metric, diverged=diverged
     )
@@ -236,6 +234,7 @@ def compare(
     largest = max(float(np.abs(a).max(initial=0.0)), float(np.abs(b).max(initial=0.0)))
     resolution = largest * 2.0**-22 if trials.a.dtype == np.float32 else 0.0
     t = paired_t(a, b)
+    equivalence = None if margin is None else tost_of(t, margin, alpha)
     ranks = wilcoxon(a, b, resolution=resolution)
     signs = sign_flip(a, b, seed=seed)
     side_a, side_b = summary(a), summary(b)
@@ -270,7 +269,7 @@ def compare(
         superiority=superiority(a, b),
         correlation=paired.correlation,
         pairing_gain=paired.gain,
-        equivalence=None if margin is None else tost_of(t, margin, alpha),
+        equivalence=equivalence,
         alpha=float(alpha),
         planned=trials.planned,
         done=trials.done,

@@ -148,7 +148,6 @@ def mcnemar(correct_a: Any, correct_b: Any) -> McNemar:
     # P(X <= k), X binomial(m, 1/2), by the incomplete beta function
     fewer = np.minimum(only_a, only_b)
     p = np.minimum(1.0, 2 * special.betainc(np.maximum(discordant - fewer, 1), fewer + 1, 0.5))
-    p[discordant == 0] = 1.0
     spread = float(np.square(by_image.astype(np.float64)).sum())
     z = float(by_image.sum()) / np.sqrt(spread) if spread > 0 else 0.0
     return McNemar(
