@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from jaxinv import catalogue
-from jaxinv.cli.options import Machine, Output, StudyFlags, fill, print_json, print_names, resumable
+from jaxinv.cli.options import Machine, Output, StudyFlags, fill, keep_stdout, print_json, print_names, resumable
 from jaxinv.errors import InputError
 
 
@@ -107,6 +107,7 @@ class Run(Machine, Output, StudyFlags):
             return True
         from jaxinv import distributed
 
+        keep_stdout()
         distributed.start(self.coordinator, self.num_processes, self.process_id)
         return distributed.membership().index == 0
 

@@ -3,7 +3,9 @@
 import contextlib
 import json
 import logging
+import os
 import signal
+import sys
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
@@ -109,6 +111,13 @@ def resumable(folder: str | None) -> Iterator[None]:
         raise Interrupted(folder) from None
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def keep_stdout() -> None:
+    """Keep standard output for Python's own prints: what libraries in C++ write there goes to standard error."""
+    sys.stdout.flush()
+    sys.stdout = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
 
 
 def print_json(value: Any) -> None:
