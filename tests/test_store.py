@@ -31,7 +31,10 @@ def make_study(trials: int = 10, **fields) -> Study:
 
 
 def results_of(layout: Layout, first: int, trials: int) -> Block:
-    """Made-up results: each trial's values depend on its number alone; every seventh trial diverges."""
+    """Made-up results: each trial's values depend on its number alone; every seventh trial diverges.
+
+    Weight changes are of very different sizes, so that a sum's last bits depend on the order of the additions.
+    """
     front = len(layout.arms), len(layout.learning_rates)
 
     def draw(name: str, *last: int) -> np.ndarray:
@@ -43,7 +46,7 @@ def results_of(layout: Layout, first: int, trials: int) -> Block:
     diverged = np.broadcast_to(np.arange(first, first + trials) % 7 == 3, (*front, trials))
     weights = None
     if layout.pixel_weights:
-        weights = draw("weight", *layout.image_shape)
+        weights = np.float32(10) ** (16 * draw("weight", *layout.image_shape) - 8)
         weights[diverged] = np.nan
     accuracy, loss = draw("accuracy", len(layout.steps)), draw("loss", len(layout.steps))
     return Block(accuracy, loss, diverged, draw("layer", len(layout.layers)), weights)
@@ -215,12 +218,11 @@ def test_weights_are_added_in_order() -> None:
     layout = Layout(("a", "b"), (0.1, 0.2), (1,), ("w",), (5, 3, 1), True, 300)
     block = results_of(layout, 0, 300)
     assert block.weight_delta is not None
-    scaled = (block.weight_delta * np.float32(10) ** np.arange(-6, 9).reshape(5, 3, 1)).astype(np.float32)
-    block = block._replace(weight_delta=scaled)
     expected = np.zeros((2, 2, 5, 3, 1))
     for trial in range(300):
         if trial % 7 != 3:
-            expected = expected + scaled[:, :, trial].astype(np.float64)
+            expected = expected + block.weight_delta[:, :, trial].astype(np.float64)
+    assert (expected != block.weight_delta[:, :, np.arange(300) % 7 != 3].astype(np.float64)[:, :, ::-1].sum(2)).any()
     for cut in (0, 1, 150, 299):
         parts = [cut_out(block, part) for part in (slice(cut), slice(cut, None))]
         total = WeightSum.zero(layout).add(parts[0]).add(parts[1])

@@ -21,9 +21,9 @@ import pytest
 import xarray as xr
 
 from jaxinv.errors import DataError, InputError
-from jaxinv.store import Store, files, load
+from jaxinv.store import Block, Store, files, load
 from jaxinv.study import Study
-from tests.test_store import LAYOUT, check_values, fill, open_store, results_of, whole_run
+from tests.test_store import LAYOUT, check_values, cut_out, fill, open_store, results_of, whole_run
 
 ROOT = Path(__file__).parents[1]
 
@@ -93,11 +93,12 @@ def test_killed_at_every_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_killed_at_random(tmp_path: Path) -> None:
     """SIGKILL, 20 times, to a process that writes as fast as it can, while the run also grows."""
-    at_once = whole_run(tmp_path / "at once", 1500, block=16)
-    kills, computed = in_a_process("kill", tmp_path / "killed", 20)
-    assert int(kills) >= 15
-    assert int(computed) >= 1500  # what was computed and not yet stored is computed once more, a block a kill at most
-    assert int(computed) <= 1500 + 16 * int(kills)
+    kills, computed, trials = map(int, in_a_process("kill", tmp_path / "killed", 20))
+    assert kills == 20
+    assert (
+        trials <= computed <= trials + 16 * kills
+    )  # only what was computed and not stored yet, a block a kill at most
+    at_once = whole_run(tmp_path / "at once", trials, block=16)
     xr.testing.assert_identical(load(tmp_path / "killed"), at_once)
     for path in (tmp_path / "at once").rglob("*"):  # not a byte differs
         if path.is_file() and path.name != ".lock":
@@ -156,10 +157,11 @@ def test_disk_fills_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
             continue
         except DataError as error:
             refusals.add(str(error).partition(": ")[2])
+            assert not list(folder.rglob(".tmp/*"))
         room = 10**9
         with open_store(folder) as store:
             assert store.notes == []
-            assert store.done.sum() == stored
+            assert store.done.sum() in (stored, stored + 4)  # the mark, which counts, may have been the last to fit
             fill(store)
             store.finish()
         check_values(load(folder))
@@ -267,9 +269,10 @@ def log(path: Path, trials: int) -> None:
     os.close(file)
 
 
-def compute(store: Store, counted: Path, pause: float = 0.0) -> None:
+def compute(store: Store, counted: Path, pause: float = 0.0, made: Block | None = None) -> None:
     for first, trials in store.todo():
-        block = results_of(store.layout, first, trials)
+        part = slice(first, first + trials)
+        block = cut_out(made, part) if made else results_of(store.layout, first, trials)
         log(counted, trials)
         store.write(first, block)
         time.sleep(pause)
@@ -288,43 +291,34 @@ def look(folder: Path) -> xr.Dataset:
 def kill_scenario(folder: Path, kills: int) -> None:
     rng = random.Random(0)
     counted, done, killed, trials = folder.with_name("counted"), 0, 0, 100
-    cached = {i: results_of(LAYOUT, i, 1) for i in range(1500)}
-
-    def quick(layout: object, first: int, count: int):  # drawing made-up results takes longer than storing them
-        parts = [cached[i] for i in range(first, first + count)]
-        return type(parts[0])(*(np.concatenate(arrays, axis=2) for arrays in zip(*parts, strict=True)))
-
-    globals()["results_of"] = quick
-    load_expected = quick(None, 0, 1500)
+    made = results_of(LAYOUT, 0, 2000)  # drawing them takes longer than storing them
 
     def work() -> None:
         with open_store(folder, trials, block=16) as store:
             assert not store.notes, store.notes
-            compute(store, counted)
+            compute(store, counted, made=made)
             store.finish()
 
-    while True:
+    status = 1
+    while killed < kills or status:
         pid = fork(work)
         if killed < kills:
-            time.sleep(rng.uniform(0.005, 0.25))
+            time.sleep(rng.uniform(0.002, 0.1))
             os.kill(pid, signal.SIGKILL)
-        _, status = os.waitpid(pid, 0)
-        if os.WIFSIGNALED(status):
-            killed += 1
-            if (folder / "results.zarr" / "zarr.json").exists():
-                with xr.open_zarr(folder / "results.zarr") if killed % 5 == 0 else look(folder) as seen:
-                    finished = seen.done.values
-                    for name in ("accuracy", "test_loss", "diverged", "layer_delta"):
-                        expected = getattr(load_expected, name)[:, :, : len(finished)]
-                        assert np.array_equal(seen[name].values[:, :, finished], expected[:, :, finished]), name
-                assert finished.sum() >= done, "finished trials were lost"
-                done = finished.sum()
-        else:
-            assert status == 0
-            if trials == 1500:
-                break
-        trials = min(1500, trials + rng.randrange(150)) if killed < kills else 1500
-    print(killed, counted.stat().st_size)
+        status = os.waitpid(pid, 0)[1]
+        assert status in (0, signal.SIGKILL)
+        killed += bool(status)
+        if (folder / "results.zarr" / "zarr.json").exists():
+            with xr.open_zarr(folder / "results.zarr") if killed % 5 == 0 else look(folder) as seen:
+                finished = seen.done.values
+                for name in ("accuracy", "test_loss", "diverged", "layer_delta"):
+                    expected = getattr(made, name)[:, :, : len(finished)]
+                    assert np.array_equal(seen[name].values[:, :, finished], expected[:, :, finished]), name
+            assert finished.sum() >= done, "finished trials were lost"
+            done = finished.sum()
+        if killed < kills:
+            trials = min(2000, trials + rng.randrange(20, 80))
+    print(killed, counted.stat().st_size, trials)
 
 
 def lock_scenario(folder: Path) -> None:
@@ -364,7 +358,7 @@ def several_scenario(folder: Path) -> None:
         return process
 
     others: list[int] = []
-    pids = [fork(work(i, 4, "first", 0.05)) for i in (1, 2, 3, 0)]
+    pids = [fork(work(i, 4, "first", 1.0 if i == 3 else 0.0)) for i in (1, 2, 3, 0)]
     time.sleep(0.2)
     while not (folder / "results.zarr" / "done").exists() or not counted.exists():
         time.sleep(0.01)
@@ -374,7 +368,7 @@ def several_scenario(folder: Path) -> None:
     assert os.WIFSIGNALED(results[2]), results
     assert results[3] != 0, "process 0 finished a run that is not finished"
     before, done = counted.stat().st_size, int(load(folder).done.values.sum())
-    assert 75 <= done < 100, done
+    assert 76 <= done < 100, done
     assert before - done in (0, 4), (before, done)  # what the killed one was computing
     with open_store(folder, 100) as store:
         assert len(store.todo()) > 0

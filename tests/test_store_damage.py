@@ -86,6 +86,9 @@ def test_every_file(tmp_path: Path, run: tuple[Path, xr.Dataset], name: str, how
     with open_store(folder) as store:
         assert len(store.notes) == (not harmless)
         assert all(str(path) in note for note in store.notes)
+    check_values(load(folder))  # as if that run had been stopped before it computed anything
+    with open_store(folder) as store:
+        assert store.notes == []
         computed = fill(store)
         store.finish()
         xr.testing.assert_identical(store.read(), whole)

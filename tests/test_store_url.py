@@ -8,8 +8,8 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import fsspec
 import pytest
 import xarray as xr
 
@@ -17,22 +17,23 @@ from jaxinv.errors import DataError, InputError
 from jaxinv.store import check_folder, describe_progress, load, lock
 from tests.test_store import check_values, fill, make_study, open_store, whole_run
 
+fsspec = pytest.importorskip("fsspec")
 URL = "memory://bucket/runs/x"
 
 
 @pytest.fixture(autouse=True)
-def system() -> Iterator[fsspec.AbstractFileSystem]:
+def system() -> Iterator[Any]:
     memory = fsspec.filesystem("memory")
     yield memory
     memory.rm("/bucket", recursive=True) if memory.exists("/bucket") else None
 
 
-def write_lock(system: fsspec.AbstractFileSystem, **changes: object) -> None:
+def write_lock(system: Any, **changes: object) -> None:
     held = {"holder": "process 1 on elsewhere", "host": "elsewhere", "pid": 1, "token": "t", "time": time.time()}
     system.pipe_file("/bucket/runs/x/.lock", json.dumps({**held, **changes}).encode())
 
 
-def test_same_results(tmp_path: Path, system: fsspec.AbstractFileSystem) -> None:
+def test_same_results(tmp_path: Path, system: Any) -> None:
     check_folder(URL, make_study())
     assert not system.exists("/bucket")
     with open_store(URL, 6) as store:
@@ -50,7 +51,7 @@ def test_same_results(tmp_path: Path, system: fsspec.AbstractFileSystem) -> None
         assert system.cat_file(f"/bucket/runs/x/{name}") == (tmp_path / name).read_bytes(), name
 
 
-def test_damage(system: fsspec.AbstractFileSystem) -> None:
+def test_damage(system: Any) -> None:
     whole = whole_run(URL)
     system.rm("/bucket/runs/x/results.zarr/accuracy/c.0.0.1.0")
     with pytest.raises(DataError, match=f"^{URL}/results.zarr/accuracy/c.0.0.1.0 is missing; the command"):
@@ -60,7 +61,7 @@ def test_damage(system: fsspec.AbstractFileSystem) -> None:
     xr.testing.assert_identical(whole_run(URL), whole)
 
 
-def test_refusals(system: fsspec.AbstractFileSystem) -> None:
+def test_refusals(system: Any) -> None:
     system.pipe_file("/bucket/other/photo.jpg", b"x")
     with pytest.raises(InputError, match=r"^out: 'memory://bucket/other' holds something else \(photo.jpg\)"):
         check_folder("memory://bucket/other", make_study())
@@ -77,7 +78,7 @@ def test_file_url(tmp_path: Path) -> None:
     assert (tmp_path / "x" / ".lock").exists()  # the kernel's lock, as for a path
 
 
-def test_in_use(system: fsspec.AbstractFileSystem) -> None:
+def test_in_use(system: Any) -> None:
     with open_store(URL), pytest.raises(DataError, match=f"'{URL}' is in use by process {os.getpid()} on "):
         open_store(URL)
     assert not system.exists("/bucket/runs/x/.lock")
@@ -88,7 +89,7 @@ def test_in_use(system: fsspec.AbstractFileSystem) -> None:
         open_store(URL)
 
 
-def test_a_crash_leaves_nothing_stuck(system: fsspec.AbstractFileSystem) -> None:
+def test_a_crash_leaves_nothing_stuck(system: Any) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     write_lock(system, time=time.time() - lock.LEASE_SECONDS - 1)
@@ -100,7 +101,7 @@ def test_a_crash_leaves_nothing_stuck(system: fsspec.AbstractFileSystem) -> None
         whole_run(URL, 11)
 
 
-def test_renewed_and_lost(system: fsspec.AbstractFileSystem, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_renewed_and_lost(system: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def held() -> float:
         return json.loads(system.cat_file("/bucket/runs/x/.lock"))["time"]
 

@@ -197,10 +197,12 @@ class Store:
         if unfinished and self.layout.pixel_weights:
             self.files.remove(WEIGHT_DELTA)  # no mean over fewer trials is to stand among more
         elif self.layout.pixel_weights:
+            mean = self._blocks.total()[0].mean()
             try:
-                check_weight_delta(self.files, self._blocks.total()[0].mean())
+                check_weight_delta(self.files, mean)
             except Damaged as damage:
                 self.notes.append(f"{self.files.path(damage.key)} {damage.why}; it is written anew")
+                put_chunk(self.files, damage.key, mean)
         documents = zarr_files.metadata(self.layout, self.block, Blocks.mark_bytes(self.layout), self.attrs)
         lay_out(self.files, documents, self.layout, study)
         for index in damaged:
