@@ -15,7 +15,7 @@ from jaxinv.data import Dataset
 from jaxinv.deltas import border_mask, summarise
 from jaxinv.errors import DataError, InputError
 from jaxinv.report import Page, Part, read_folder, render, render_markdown, write_report
-from jaxinv.report.folder import COLUMNS
+from jaxinv.report.folder import COLUMNS, values_csv
 from jaxinv.store import Block, Layout, Store
 from jaxinv.study import Study
 from tests.test_plots import HOSTILE, example
@@ -131,7 +131,7 @@ def test_figures_of_the_tables_are_those_of_stats():
         assert interval == f"[{pair.ci95[0]:+.4f}, {pair.ci95[1]:+.4f}]"
         assert column(pairs, "d_z")[row].replace("−", "-") == f"{pair.effect_size:.3g}"
         for head, p in (("p", pair.p_value), ("p Holm", pair.p_adjusted), ("p Wilcoxon", pair.p_wilcoxon)):
-            assert float(column(pairs, head)[row]) == pytest.approx(p, rel=0.05, abs=1e-4)
+            assert float(column(pairs, head)[row]) == pytest.approx(p, rel=0.06)
 
 
 def test_each_arm_is_compared_at_its_best_learning_rate():
@@ -214,6 +214,7 @@ def test_both_readings_stand_on_the_page_with_why_they_differ(tmp_path):
         assert readings[row + 1][3].startswith(f"{fresh.mean():.5f}\n")
         z = (published - chains.mean()) / chains.std(ddof=1)
         assert column(written, "z")[row].replace("−", "-") == f"{z:+.2f}"
+        assert f"against the published {published} (z = {z:+.2f})" in page.text.replace("−", "-")
     assert "jaxinv replicate --chains 6 --trials 12 --seed 0" in page.text
     assert "compile 1.0 s, train 2.0 s, total 3.5 s" in page.text
 
@@ -326,6 +327,32 @@ def test_csv_gives_back_every_value(tmp_path):
         cell = results.sel(**place, step=int(row["step"]))
         assert np.float32(row["accuracy"]) == cell.accuracy.values
         assert np.float32(row["test_loss"]) == cell.test_loss.values
+
+
+def test_csv_leaves_out_what_has_not_run():
+    done = np.array([True, False, False, True])
+    results = results_of(Study(trials=4)).assign(done=("trial", done))
+    rows = list(csv.DictReader(values_csv([Part(results=results)]).splitlines()))
+    assert [row["trial"] for row in rows] == ["0", "3", "0", "3"]
+    np.testing.assert_array_equal(
+        np.float32([row["accuracy"] for row in rows]), results.accuracy.values[..., done, 0].ravel()
+    )
+
+
+@pytest.mark.parametrize(
+    ("away", "words"),
+    [
+        ((0.5, -1.5), "Both published figures are ones that this script readily produces: they replicate."),
+        ((0.5, 3.0), "The published figure for inverted lies outside what these chains readily produce."),
+        ((-2.5, 3.0), "The published figure for normal and inverted lies outside"),
+    ],
+)
+def test_replication_is_judged_by_the_spread_of_chains(away, words):
+    results = results_of(Study(steps=100, eval_every=50, trials=10))
+    chains = results.accuracy.values[:, 0].astype(np.float64).mean(axis=-1)
+    figures = chains.mean(axis=1) + np.array(away) * chains.std(axis=1, ddof=1)
+    part = Part(results=results, name="as_written", published=dict(zip(("normal", "inverted"), figures, strict=True)))
+    assert words in render(part)
 
 
 def test_markdown_shows_pictures_that_are_there(tmp_path):
