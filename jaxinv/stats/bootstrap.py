@@ -22,7 +22,7 @@ STATISTICS = ("mean", "iqm", "median")
 METHODS = ("bca", "percentile")
 
 _PAIRED = 255  # trials up to which two are drawn at once: n^2 < 2^16, and the table of sums fits the first cache
-_UNROLL = 5  # steps in one pass over the resamples
+_UNROLL = 4  # steps in one pass over the resamples
 
 
 @dataclass(frozen=True, kw_only=True)
