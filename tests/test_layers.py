@@ -39,6 +39,7 @@ ORDER = [
     "replicate",
     "report",
     "sheets",
+    "bench",
     "runtime",
     "cli",
     "__main__",

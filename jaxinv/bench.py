@@ -1,0 +1,224 @@
+"""What this machine does with a study: speed against the number of trials, and against what the hardware could do."""
+
+import json
+import os
+import platform
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxinv import files, runner, sizing
+from jaxinv.errors import InputError
+from jaxinv.job import Job, prepare
+from jaxinv.progress import Report, reporting
+from jaxinv.sizing import Device
+from jaxinv.study import Study
+from jaxinv.tables import text_table
+
+PRODUCT = 2048  # rows and columns of the matrices whose product sets the ceiling for arithmetic
+COPY_BYTES = 256 << 20
+REPEATS = 5
+LEAST_SECONDS = 0.2  # a sample shorter than this is repeated
+
+
+def measure(
+    study: Study,
+    *,
+    most: int = 1000,
+    chunk: int | None = None,
+    devices: int | None = None,
+    data_dir: str | None = None,
+    progress: Report | bool | None = None,
+) -> dict[str, Any]:
+    """Time a study with 1, 10, 100, … trials, up to `most`.
+
+    Returns:
+      `machine`; `ceilings`: the best rates measured here of a float32 matrix product (FLOP/s) and of a copy (bytes/s),
+      all devices together; `job`: the arithmetic and the least traffic of one trial; `rows`: for each number of trials the
+      seconds to compile, the median and all samples of the seconds to run, trials/s, and the shares of the two ceilings
+      that these are; `plan`: the chunk and why; `peak_bytes`: of the process, and of the device where it tells.
+    """
+    if not isinstance(most, int) or most < 1:
+        raise InputError(f"most: {most!r} is not allowed; give a whole number from 1")
+    chosen = runner.local_devices(devices)
+    counts = [count for count in (10**power for power in range(10)) if count < most] + [most]
+    rows: list[dict[str, Any]] = []
+    with reporting("measuring", progress, unit="sizes") as report:
+        report(0, len(counts) + 1)
+        ceilings = {"flops": product_rate(chosen), "bytes": copy_rate(chosen)}
+        for done, count in enumerate(counts, 1):
+            report(done, len(counts) + 1)
+            job = prepare(study.replace(trials=count), data_dir=data_dir)
+            rows.append(row(job, chosen, chunk, ceilings))
+        report(len(counts) + 1, len(counts) + 1)
+    stats = chosen[0].memory_stats() or {}
+    return {
+        "study": study.to_dict(),
+        "machine": machine(chosen),
+        "ceilings": ceilings,
+        "job": {"flops": sizing.flops(job), "bytes": least_bytes(job)},
+        "rows": rows,
+        "plan": rows[-1]["plan"],
+        "peak_bytes": {
+            "process": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+            "device": stats.get("peak_bytes_in_use"),
+        },
+    }
+
+
+def row(job: Job, devices: tuple[Device, ...], chunk: int | None, ceilings: dict[str, float]) -> dict[str, Any]:
+    """One number of trials: compile, run a few times, and compare with the ceilings."""
+    trials = job.study.trials
+    worker = runner.Worker(job, devices, chunk, per_image=False)
+
+    def once() -> None:
+        for _ in worker.blocks(range(trials)):
+            pass
+
+    once()  # compiles
+    samples = sampled(once)
+    seconds = median(samples)
+    return {
+        "trials": trials,
+        "compile_seconds": worker.compile_seconds,
+        "seconds": seconds,
+        "samples": samples,
+        "trials_per_second": trials / seconds,
+        "flops_share": sizing.flops(job) * trials / seconds / ceilings["flops"],
+        "bytes_share": least_bytes(job) * trials / seconds / ceilings["bytes"],
+        "plan": worker.why,
+    }
+
+
+def sampled(run: Callable[[], object]) -> list[float]:
+    """Seconds of some repeats: five, or fewer of what takes long."""
+    samples: list[float] = []
+    while len(samples) < REPEATS and (len(samples) < 2 or sum(samples) < 20 * LEAST_SECONDS):
+        start = time.perf_counter()
+        run()
+        samples.append(time.perf_counter() - start)
+    return samples
+
+
+def least_bytes(job: Job) -> float:
+    """What one trial has to move: each batch's pixels once, and the weights read, their gradient and they written."""
+    study = job.study
+    weights = sum(leaf.size * 4 for leaf in jax.tree.leaves(job.parameters))
+    networks = len(study.arms) * len(study.learning_rates)
+    pixels = study.steps * study.batch_size * job.dataset.x_train[0].size * len(job.groups)
+    return float(pixels + 3 * study.steps * networks * weights)
+
+
+def product_rate(devices: tuple[Device, ...]) -> float:
+    """FLOP/s of the best float32 matrix product, on all devices at once."""
+    multiply = jax.jit(lambda a: jnp.matmul(a, a, precision="highest"))
+    operands = [jax.device_put(jnp.ones((PRODUCT, PRODUCT)), device) for device in devices]
+    return 2 * PRODUCT**3 * len(devices) / best(multiply, operands)
+
+
+def copy_rate(devices: tuple[Device, ...]) -> float:
+    """Bytes/s read and written by the best copy, on all devices at once."""
+    copy = jax.jit(lambda a: a + 1)
+    operands = [jax.device_put(jnp.zeros(COPY_BYTES // 4 // len(devices)), device) for device in devices]
+    return 2 * COPY_BYTES / best(copy, operands)
+
+
+def best(run: Callable[[Any], Any], operands: list[Any]) -> float:
+    """Seconds of the fastest of some repeats, all operands under way together."""
+
+    def once() -> None:
+        jax.block_until_ready([run(operand) for operand in operands])
+
+    once()
+    return min(sampled(once) + sampled(once))
+
+
+def machine(devices: tuple[Device, ...]) -> dict[str, Any]:
+    """What results of two machines are told apart by."""
+    return {
+        "device": f"{len(devices)} x {devices[0].device_kind} ({devices[0].platform})",
+        "processor": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "system": platform.system(),
+        "jax": jax.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def table(result: dict[str, Any], other: dict[str, Any] | None = None) -> str:
+    """The result as text; with another machine's, how many times as fast this one is."""
+    ceilings, theirs = result["ceilings"], {}
+    if other is not None:
+        theirs = {row["trials"]: row["trials_per_second"] for row in other["rows"]}
+    head = ["trials", "compile", "run", "trials/s", "of FLOP/s", "of bytes/s"]
+    rows = [head + (["times other"] if other else [])]
+    for item in result["rows"]:
+        cells = [
+            f"{item['trials']:,}",
+            f"{item['compile_seconds']:.2f} s",
+            f"{item['seconds']:.4g} s",
+            f"{item['trials_per_second']:,.0f}",
+            f"{item['flops_share']:.1%}",
+            f"{item['bytes_share']:.1%}",
+        ]
+        if other is not None:
+            rate = theirs.get(item["trials"])
+            cells.append("n/a" if rate is None else f"{item['trials_per_second'] / rate:.2f}")
+        rows.append(cells)
+    peak = result["peak_bytes"]
+    return "\n".join(
+        [
+            f"{result['machine']['device']}, JAX {result['machine']['jax']}",
+            f"ceilings: product {ceilings['flops'] / 1e9:,.0f} GFLOP/s, copy {ceilings['bytes'] / 1e9:,.1f} GB/s",
+            f"one trial: {result['job']['flops'] / 1e9:.3g} GFLOP, at least {result['job']['bytes'] / 1e6:.3g} MB",
+            "",
+            text_table(rows),
+            "",
+            result["plan"],
+            "peak memory: " + ", ".join(f"{who} {n / 2**20:,.0f} MiB" for who, n in peak.items() if n is not None),
+        ]
+    )
+
+
+def read(path: str) -> dict[str, Any]:
+    """A result that `jaxinv bench --json` printed.
+
+    Raises:
+      InputError: the file is not one.
+    """
+    try:
+        result = json.loads(Path(path).read_text())
+        if not {"rows", "ceilings", "machine"} <= set(result):
+            raise ValueError("it is not a benchmark's")
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"against: {path!r} cannot be used ({error}); give a file that bench --json made") from None
+    return result
+
+
+def draw(result: dict[str, Any], folder: str) -> None:
+    """`bench.json` and `bench.png`, trials/s against the number of trials, into a folder."""
+    from jaxinv import plots
+
+    out = Path(folder)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"out: {folder!r} cannot be made ({error.strerror})") from None
+    figure = plots.new_figure()
+    axes = figure.subplots()
+    axes.loglog([r["trials"] for r in result["rows"]], [r["trials_per_second"] for r in result["rows"]], marker="o")
+    ceiling = result["ceilings"]["flops"] / result["job"]["flops"]
+    axes.axhline(ceiling, color="0.4", linestyle="--")
+    axes.annotate("matrix-product ceiling", (1, ceiling), textcoords="offset points", xytext=(0, 4), color="0.3")
+    axes.set_xlabel("trials")
+    axes.set_ylabel("trials per second")
+    axes.set_ylim(top=ceiling * 2)
+    plots.save(figure, out / "bench.png")
+    files.write_text(out / "bench.json", json.dumps(result, indent=1) + "\n")
