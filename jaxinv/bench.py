@@ -7,6 +7,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -41,8 +42,8 @@ def measure(
 
     Returns:
       `machine`; `ceilings`: the best rates measured here of a float32 matrix product (FLOP/s) and of a copy (bytes/s),
-      all devices together; `job`: the arithmetic and the least traffic of one trial; `rows`: for each number of trials the
-      seconds to compile, the median and all samples of the seconds to run, trials/s, and the shares of the two ceilings
+      all devices together; `job`: the arithmetic and the least traffic of one trial; `rows`: for each number of trials
+      the seconds to compile, the median and all samples of the seconds to run, trials/s, and the shares of the two ceilings
       that these are; `plan`: the chunk and why; `peak_bytes`: of the process, and of the device where it tells.
     """
     if not isinstance(most, int) or most < 1:
@@ -53,10 +54,10 @@ def measure(
     with reporting("measuring", progress, unit="sizes") as report:
         report(0, len(counts) + 1)
         ceilings = {"flops": product_rate(chosen), "bytes": copy_rate(chosen)}
+        job = prepare(study, data_dir=data_dir)
         for done, count in enumerate(counts, 1):
             report(done, len(counts) + 1)
-            job = prepare(study.replace(trials=count), data_dir=data_dir)
-            rows.append(row(job, chosen, chunk, ceilings))
+            rows.append(row(replace(job, study=study.replace(trials=count)), chosen, chunk, ceilings))
         report(len(counts) + 1, len(counts) + 1)
     stats = chosen[0].memory_stats() or {}
     return {

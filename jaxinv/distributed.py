@@ -5,7 +5,7 @@ network. JAX's own start-up serves for membership, for one shared name of the la
 """
 
 import secrets
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import jax
 import numpy as np
@@ -15,7 +15,8 @@ from jaxinv.errors import DataError, InputError
 HEARTBEAT_SECONDS = 30  # after which a process that has died is missed, and the others stop waiting for it
 
 
-class Membership(NamedTuple):
+@dataclass(frozen=True)
+class Membership:
     """This process among those of one launch."""
 
     index: int
