@@ -131,7 +131,7 @@ def test_figures_of_the_tables_are_those_of_stats():
         assert interval == f"[{pair.ci95[0]:+.4f}, {pair.ci95[1]:+.4f}]"
         assert column(pairs, "d_z")[row].replace("−", "-") == f"{pair.effect_size:.3g}"
         for head, p in (("p", pair.p_value), ("p Holm", pair.p_adjusted), ("p Wilcoxon", pair.p_wilcoxon)):
-            assert float(column(pairs, head)[row]) == pytest.approx(p, rel=0.06)
+            assert float(column(pairs, head)[row]) == pytest.approx(p, rel=0.06, abs=0)
 
 
 def test_each_arm_is_compared_at_its_best_learning_rate():
@@ -344,7 +344,7 @@ def test_csv_leaves_out_what_has_not_run():
     [
         ((0.5, -1.5), "Both published figures are ones that this script readily produces: they replicate."),
         ((0.5, 3.0), "The published figure for inverted lies outside what these chains readily produce."),
-        ((-2.5, 3.0), "The published figure for normal and inverted lies outside"),
+        ((-2.5, 0.5), "The published figure for normal lies outside"),
     ],
 )
 def test_replication_is_judged_by_the_spread_of_chains(away, words):
