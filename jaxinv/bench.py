@@ -43,8 +43,8 @@ def measure(
     Returns:
       `machine`; `ceilings`: the best rates measured here of a float32 matrix product (FLOP/s) and of a copy (bytes/s),
       all devices together; `job`: the arithmetic and the least traffic of one trial; `rows`: for each number of trials
-      the seconds to compile, the median and all samples of the seconds to run, trials/s, and the shares of the two ceilings
-      that these are; `plan`: the chunk and why; `peak_bytes`: of the process, and of the device where it tells.
+      the seconds to compile, the median and all samples of the seconds to run, trials/s, and the shares of the two
+      ceilings that these are; `plan`: the chunk and why; `peak_bytes`: of the process, and of the device if it tells.
     """
     if not isinstance(most, int) or most < 1:
         raise InputError(f"most: {most!r} is not allowed; give a whole number from 1")
