@@ -18,7 +18,7 @@ from jaxinv.errors import DataError, InputError
 from jaxinv.plots import heatmaps, style
 
 DIMS = ("arm", "learning_rate", "trial", "step")
-HOSTILE = ("$\\frac{1}$", "_private", "<script>alert(1)</script>", "nul\x00\nand 😀", "x" * 200)
+HOSTILE = ("$\\frac{1}$", "_private", "<script>alert(1)</script>", "nul\x00\nand 中\u202e", "x" * 200)
 
 
 def example(arms=("normal", "inverted"), rates=(0.5,), trials=30, steps=(50,), side=8, seed=0) -> xr.Dataset:

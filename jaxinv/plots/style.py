@@ -126,8 +126,8 @@ def figure_of(ax: Axes) -> Figure:
 def label(text: object, longest: int = 36) -> str:
     """A name as it can be drawn: one line, no control characters, letters the font lacks as □, cut where too long.
 
-    >>> label("pixel_mean"), label("a\\x00b"), label("x" * 50, longest=5)
-    ('pixel_mean', 'a□b', 'xxxx…')
+    >>> label("pixel_mean"), label("a\\x00b\\u202e中"), label("x" * 50, longest=5)
+    ('pixel_mean', 'a□b□□', 'xxxx…')
     """
     glyphs = _glyphs()
     shown = "".join(
