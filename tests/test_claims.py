@@ -1,0 +1,379 @@
+"""Claims: every verdict follows from the results that it is judged by, which are made up here."""
+
+import re
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from jaxinv import claims
+from jaxinv.claims import light, rates, seconds, studies
+from jaxinv.claims.lab import Apart, Lab
+from jaxinv.data import Dataset
+from jaxinv.preprocess import get_arm
+from tests.datasets import tiny
+
+RNG = np.random.default_rng(0)
+WIDE = {
+    "inverting-lowers-accuracy",
+    "zero-pixels-never-move",
+    "border-up-centre-down",
+    "same-functions",
+    "training-finds-others",
+    "border-explains-it",
+    "centring-removes-it",
+    "batch-norm-removes-it",
+    "batch-norm-needs-no-mean",
+    "learning-rate-explains-it",
+    "matter-of-time",
+    "channel-mean-helps",
+    "pixel-mean-helps",
+    "channel-as-good-as-pixel",
+    "deviation-widens-rates",
+    "per-image-changing-light",
+    "per-image-steady-light",
+    "zeros-train-faster",
+}
+
+
+def made_up(
+    means: dict[str, Any],
+    *,
+    learning_rates: tuple[float, ...] = (0.5,),
+    trials: int = 40,
+    steps: int = 1,
+    sd: float = 0.002,
+) -> xr.Dataset:
+    """Results whose mean accuracy is given for each arm: a number, or an array [L] or [L, steps]."""
+    shape = (len(learning_rates), trials, steps)
+    rng = np.random.default_rng(1)
+    shared = noise(rng, sd, (1, trials, 1))
+    accuracy = []
+    for mean in means.values():
+        grid = np.asarray(mean, float).reshape((len(learning_rates), 1, -1) if np.ndim(mean) else (1, 1, 1))
+        accuracy.append(np.broadcast_to(grid, shape) + shared + noise(rng, sd, shape))
+    dims = ("arm", "learning_rate", "trial", "step")
+    values = np.stack(accuracy).astype(np.float32)
+    variables = {"accuracy": (dims, values), "diverged": (dims[:3], np.zeros(values.shape[:3], bool))}
+    coords = {"arm": list(means), "learning_rate": list(learning_rates), "step": np.arange(1, steps + 1) * 100}
+    return xr.Dataset(variables, coords)
+
+
+def noise(rng: np.random.Generator, sd: float, shape: tuple[int, ...]) -> np.ndarray:
+    """Noise with mean 0 over the even trials, and over the odd ones: an effect on its margin stays there."""
+    drawn = rng.normal(0, sd, shape)
+    for half in (slice(0, None, 2), slice(1, None, 2)):
+        drawn[:, half] -= drawn[:, half].mean(axis=1, keepdims=True) if drawn[:, half].size else 0.0
+    return drawn
+
+
+def judge(name: str, *, data: Dataset | None = None, apart: Apart | None = None, **results: Any) -> claims.Finding:
+    """A claim's finding where its studies have these results."""
+    lab = Lab(data or tiny())
+    lab.results.update(results)
+    if apart is not None:
+        lab.taken_apart["independent"] = apart
+    return claims.CLAIMS[name].judge(lab)
+
+
+def answers(right: float, other: float, trials: int = 20, images: int = 400) -> np.ndarray:
+    """correct [2, T, N] with these shares right, independent of each other."""
+    return np.stack([RNG.random((trials, images)) < share for share in (right, other)])
+
+
+def moves(border: float, centre: tuple[float, float], trials: int = 10) -> np.ndarray:
+    """weight_delta [2, T, 8, 8, 1]: the border of tiny images is their first row."""
+    delta = RNG.uniform(0.9, 1.1, (2, trials, 8, 8, 1)) * np.array(centre)[:, None, None, None, None]
+    delta[0, :, 0], delta[1, :, 0] = 0.0, border
+    return delta.astype(np.float32)
+
+
+def test_every_claim_says_what_it_is():
+    assert set(claims.CLAIMS) == WIDE
+    for name, claim in claims.CLAIMS.items():
+        assert name == claim.name
+        assert re.fullmatch("[a-z]+(-[a-z]+)*", name)
+        assert len(name) <= 25
+        assert claim.source.startswith("https://stats.stackexchange.com/q/")
+        assert "Supported if" in claim.rule
+        assert claim.statement.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("other", "chained", "wanted"),
+    [(0.5, 0.6, "supported"), (0.9, 0.9, "refuted"), (0.95, 0.6, "refuted"), (0.5, 0.9, "refuted")],
+)
+def test_inverting_lowers_accuracy_in_both_readings(other, chained, wanted):
+    independent = made_up({"normal": 0.9, "inverted": other})
+    written = made_up({"normal": 0.9, "inverted": chained}, steps=5)
+    apart = Apart(np.zeros(0), answers(0.9, other, images=2000))
+    found = judge("inverting-lowers-accuracy", apart=apart, independent=independent, as_written=written)
+    assert found.verdict == wanted
+    assert found.effect == pytest.approx(0.9 - other, abs=0.01)
+
+
+def test_interval_of_inverting_covers_new_images_too():
+    """All trials agree about every image, so that only the choice of test images is left to chance."""
+    once = answers(0.9, 0.6, trials=1)
+    apart = Apart(np.zeros(0), np.repeat(once, 10, axis=1))
+    results: dict[str, Any] = {
+        "independent": made_up({"normal": 0.9, "inverted": 0.6}),
+        "as_written": made_up({"normal": 0.9, "inverted": 0.6}),
+    }
+    low, high = judge("inverting-lowers-accuracy", apart=apart, **results).ci95
+    spread = 1.96 * (once[0, 0].astype(float) - once[1, 0]).std() / 20
+    assert high - low == pytest.approx(2 * spread, rel=0.02)
+
+
+def framed(order: np.ndarray | None = None) -> Dataset:
+    """Images that are never dark, in a dark frame of two pixels; or their pixels in another order."""
+    data = tiny()
+    pad = ((0, 0), (2, 2), (2, 2), (0, 0))
+    train, test = (np.pad(np.maximum(x, 1), pad) for x in (data.x_train, data.x_test))
+    if order is not None:
+        train, test = (x.reshape(len(x), -1)[:, order].reshape(x.shape) for x in (train, test))
+    return Dataset(x_train=train, y_train=data.y_train, x_test=test, y_test=data.y_test)
+
+
+@pytest.mark.parametrize(("moved", "wanted"), [(0.0, "supported"), (1e-9, "refuted")])
+def test_zero_pixels_never_move(moved, wanted):
+    results = made_up({"normal": 0.9, "inverted": 0.5})
+    delta = np.where(framed().x_train.any(axis=0), 0.3, moved).astype(np.float32)
+    results["weight_delta"] = (("arm", "learning_rate", "row", "col", "channel"), np.stack([delta, delta])[:, None])
+    found = judge("zero-pixels-never-move", data=framed(), independent=results)
+    assert found.verdict == wanted
+    assert (found.effect, found.n) == (1.0, 80)
+
+
+def test_zero_pixels_that_are_no_border_refute_it():
+    data = framed(np.random.default_rng(3).permutation(144))
+    results = made_up({"normal": 0.9, "inverted": 0.5})
+    delta = np.where(data.x_train.any(axis=0), 0.3, 0.0).astype(np.float32)
+    results["weight_delta"] = (("arm", "learning_rate", "row", "col", "channel"), np.stack([delta, delta])[:, None])
+    assert judge("zero-pixels-never-move", data=data, independent=results).verdict == "refuted"
+
+
+@pytest.mark.parametrize(
+    ("border", "centre", "wanted"),
+    [(0.3, (0.5, 0.3), "supported"), (0.3, (0.5, 0.7), "refuted"), (0.01, (0.5, 0.3), "refuted")],
+)
+def test_border_moves_and_centre_moves_less(border, centre, wanted):
+    independent = made_up({"normal": 0.9, "inverted": 0.5})
+    apart = Apart(moves(border, centre), answers(0.9, 0.5))
+    found = judge("border-up-centre-down", apart=apart, independent=independent)
+    assert found.verdict == wanted
+    assert found.effect == pytest.approx(1 - centre[1] / centre[0], abs=0.03)
+
+
+@pytest.mark.parametrize("name", ["zero-pixels-never-move", "border-up-centre-down", "border-explains-it"])
+def test_images_without_a_border_leave_claims_about_it_open(name):
+    data = tiny()
+    lit = Dataset(x_train=255 - data.x_train, y_train=data.y_train, x_test=data.x_test, y_test=data.y_test)
+    found = judge(name, data=lit, independent=made_up({"normal": 0.9, "inverted": 0.5}))
+    assert (found.verdict, found.n) == ("inconclusive", 0)
+    assert "nothing to test" in found.explanation
+
+
+def test_training_finds_others():
+    independent = made_up({"normal": 0.9, "inverted": 0.9})
+    same = answers(0.9, 0.9)
+    same[1] = same[0]
+    for correct, wanted in ((answers(0.9, 0.9), "supported"), (same, "refuted")):
+        found = judge("training-finds-others", apart=Apart(np.zeros(0), correct), independent=independent)
+        assert found.verdict == wanted
+
+
+@pytest.mark.parametrize(("dark", "wanted"), [(0.85, "supported"), (0.55, "refuted"), (0.7, "inconclusive")])
+def test_border_explains_it(dark, wanted):
+    results = made_up({"normal": 0.9, "inverted": 0.5, "inverted_dark_border": dark})
+    found = judge("border-explains-it", dark_border=results)
+    assert found.verdict == wanted
+    assert found.effect == pytest.approx((dark - 0.5) / 0.4, abs=0.01)
+    none = made_up({"normal": 0.9, "inverted": 0.9, "inverted_dark_border": dark})
+    assert judge("border-explains-it", dark_border=none).verdict == "inconclusive"
+
+
+@pytest.mark.parametrize(
+    ("shift", "hidden", "wanted"),
+    [(0.0, 0.9, "supported"), (0.01, 0.9, "refuted"), (0.0, 0.8, "refuted"), (0.0, 0.895, "inconclusive")],
+)
+def test_centring_removes_it(shift, hidden, wanted):
+    results = made_up(dict.fromkeys(studies.CENTRED, 0.88))
+    results.accuracy[1::2] = results.accuracy.values[::2]
+    results.accuracy[3, 0, 7] += shift
+    mlp = made_up({"normal": 0.9, "inverted": 0.1, "pixel_mean": 0.9, "inverted+pixel_mean": hidden})
+    assert judge("centring-removes-it", centred=results, mlp=mlp).verdict == wanted
+
+
+@pytest.mark.parametrize(
+    ("gentle", "fast", "wanted"),
+    [(0.9, 0.93, "supported"), (0.9, 0.90, "refuted"), (0.87, 0.93, "refuted"), (0.9, 0.925, "inconclusive")],
+)
+def test_batch_norm(gentle, fast, wanted):
+    two = (studies.GENTLE_RATE, studies.TUTORIAL_RATE)
+    usual, other = np.array([0.9, 0.93]), np.array([gentle, fast])
+    for name, arm in (("batch-norm-removes-it", "inverted"), ("batch-norm-needs-no-mean", "channel_mean")):
+        means = {"normal": usual, "inverted": usual, "channel_mean": usual, "pixel_mean": usual} | {arm: other}
+        mlp = made_up({"normal": 0.9, "inverted": 0.1})
+        found = judge(name, mlp_bn=made_up(means, learning_rates=two), mlp=mlp)
+        assert found.verdict == wanted
+
+
+def grid(**best: tuple[float, float]) -> xr.Dataset:
+    """Curves over the grid of learning rates, each with its own peak: arm -> (accuracy, learning rate)."""
+    log = np.log2(np.asarray(studies.RATES))
+    return made_up(
+        {arm: peak - 0.01 * (log - np.log2(rate)) ** 2 for arm, (peak, rate) in best.items()},
+        learning_rates=studies.RATES,
+    )
+
+
+@pytest.mark.parametrize(("peak", "wanted"), [(0.9, "supported"), (0.8, "refuted"), (0.895, "inconclusive")])
+def test_learning_rate_explains_it(peak, wanted):
+    found = judge(
+        "learning-rate-explains-it",
+        rates=grid(normal=(0.9, 0.5), inverted=(peak, 1 / 64)),
+        rates_500=grid(normal=(0.9, 0.5), inverted=(0.9, 1 / 64)),
+    )
+    assert found.verdict == wanted
+    assert found.n == 20
+    assert "0.5 for normal, 0.016 for inverted" in found.explanation
+
+
+@pytest.mark.parametrize("name", ["channel-mean-helps", "pixel-mean-helps"])
+def test_mean_helps(name):
+    for peak, wanted in ((0.92, "supported"), (0.9, "refuted"), (0.905, "inconclusive")):
+        arm = name.removesuffix("-helps").replace("-", "_")
+        assert judge(name, rates=grid(**{"normal": (0.9, 0.5), arm: (peak, 2.0)})).verdict == wanted
+
+
+def test_channel_as_good_as_pixel():
+    for peak, wanted in ((0.9, "supported"), (0.88, "refuted"), (0.92, "refuted"), (0.895, "inconclusive")):
+        results = grid(channel_mean=(0.9, 0.5), pixel_mean=(peak, 2.0))
+        assert judge("channel-as-good-as-pixel", rates=results).verdict == wanted
+
+
+def test_best_learning_rate_is_chosen_and_judged_on_different_trials():
+    """Pure noise: the best of twelve learning rates, judged where it was chosen, would look better than it is."""
+    results = made_up({"normal": np.full(12, 0.5)}, learning_rates=studies.RATES, trials=4, sd=0.0)
+    results.accuracy[:] = 0.5
+    results.accuracy[0, 3, ::2] = 0.9
+    results.accuracy[0, 5, 1::2] = 0.9
+    rate, judged = Lab(tiny()).at_own_best(results, "normal")
+    assert (rate, judged.tolist()) == (studies.RATES[3], [0.5, 0.5])
+
+
+@pytest.mark.parametrize(
+    ("pixel", "channel", "wanted"), [(2.0, 2.0, "supported"), (1.0, 2.0, "refuted"), (1.0, 1.0, "refuted")]
+)
+def test_deviation_widens_rates(pixel, channel, wanted):
+    log = np.log2(np.asarray(studies.RATES)) - np.log2(0.25)
+    width = {"channel_mean": 1.0, "pixel_mean": 1.0, "channel_zscore": channel, "pixel_zscore": pixel}
+    means = {arm: 0.9 - 0.02 * (log / wide) ** 2 for arm, wide in width.items()}
+    results = made_up(means, learning_rates=studies.RATES, sd=0.0002)
+    assert judge("deviation-widens-rates", rates=results).verdict == wanted
+
+
+def test_width_is_that_of_the_interpolated_curve():
+    curves = np.concatenate([RNG.uniform(0.85, 0.9, (20, 12)), np.full((1, 12), 0.5), np.linspace(0.1, 0.9, 12)[None]])
+    log = np.log2(np.asarray(studies.RATES))
+    fine = np.linspace(log[0], log[-1], 200_001)
+    wanted = [(np.interp(fine, log, curve) >= curve.max() - rates.NEAR).mean() * (log[-1] - log[0]) for curve in curves]
+    np.testing.assert_allclose(rates.width(np.asarray(studies.RATES), curves), wanted, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("inverted", "wanted"), [(30, "supported"), (10, "refuted"), (1000, "refuted"), (11, "inconclusive")]
+)
+def test_matter_of_time(inverted, wanted):
+    """The looks at which each arm reaches 90%; a look beyond the last is never."""
+
+    def reaches(look: float) -> np.ndarray:
+        return np.where(np.arange(80) >= look, 0.93, 0.5)[None]
+
+    results: dict[str, Any] = {
+        "half_bound_normal": made_up({"normal": reaches(9)}, trials=20, steps=80),
+        "half_bound_inverted": made_up({"inverted": reaches(inverted - 1)}, trials=20, steps=80),
+    }
+    found = judge("matter-of-time", **results)
+    assert found.verdict == wanted
+    assert found.effect == pytest.approx(min(inverted, 80) / 10)
+
+
+def test_level_that_normal_images_never_reach_is_lowered():
+    curve = np.where(np.arange(10) >= 4, 0.4, 0.1)[None]
+    late = np.where(np.arange(10) >= 8, 0.4, 0.1)[None]
+    results: dict[str, Any] = {
+        "half_bound_normal": made_up({"normal": curve}, trials=20, steps=10, sd=1e-4),
+        "half_bound_inverted": made_up({"inverted": late}, trials=20, steps=10, sd=1e-4),
+    }
+    found = judge("matter-of-time", **results)
+    assert (found.verdict, found.effect) == ("supported", pytest.approx(9 / 5))
+    never: dict[str, Any] = {f"half_bound_{arm}": made_up({arm: 0.4}, sd=0.05) for arm in ("normal", "inverted")}
+    assert judge("matter-of-time", **never).verdict == "inconclusive"
+
+
+@pytest.mark.parametrize(("name", "study"), [("changing", "changing_light"), ("steady", "steady_light")])
+def test_per_image(name, study):
+    better, worse = (
+        ("image_standardize", "channel_zscore") if name == "changing" else ("channel_zscore", "image_standardize")
+    )
+    few = studies.octaves(1 / 128, 0.5)
+    for peak, wanted in ((0.85, "supported"), (0.9, "refuted"), (0.92, "refuted"), (0.895, "inconclusive")):
+        means = {better: np.linspace(0.8, 0.9, 7), worse: np.linspace(0.8, peak, 7)[::-1]}
+        results: dict[str, Any] = {study: made_up(means, learning_rates=few)}
+        assert judge(f"per-image-{name}-light", **results).verdict == wanted
+    assert light.CHANGING > 0
+
+
+class Clockwork:
+    """Stands in for what trains: takes so many seconds a call."""
+
+    def __init__(self, wait: float) -> None:
+        self.wait = wait
+
+    def blocks(self, trials: Any) -> list[Any]:
+        time.sleep(self.wait)
+        return []
+
+
+@pytest.mark.parametrize(("wait", "wanted"), [(0.004, "supported"), (0.002, "refuted"), (0.001, "refuted")])
+def test_zeros_train_faster(wait, wanted, monkeypatch):
+    made = iter([Clockwork(0.002), Clockwork(wait)])
+    monkeypatch.setattr(Lab, "worker", lambda self, study: next(made))
+    data = tiny()
+    dark = Dataset(x_train=data.x_train // 200, y_train=data.y_train, x_test=data.x_test // 200, y_test=data.y_test)
+    found = judge("zeros-train-faster", data=dark)
+    assert found.verdict == wanted
+    assert judge("zeros-train-faster", data=data).verdict == "inconclusive"  # not mostly zero
+
+
+def test_dense_images_have_no_zero():
+    data = seconds.dense(tiny())
+    assert data.x_train.min() > 0
+    assert data.x_train.shape == tiny().x_train.shape
+
+
+def test_dark_border_is_inverted_inside_alone():
+    images = np.array([[0, 255], [51, 0]], np.uint8).reshape(1, 2, 2, 1)
+    arm = studies.dark_border(np.array([[True, False], [False, False]]))
+    params = arm.fit(images)
+    inverted = get_arm("inverted")
+    wanted = np.array(inverted.apply(inverted.fit(images), images))
+    wanted[0, 0, 0] = 0
+    np.testing.assert_allclose(arm.apply(params, images.astype(np.float32)), wanted, atol=1e-7)
+    assert arm.affine is not None
+    scale, offset = arm.affine(params, (2, 2, 1))
+    np.testing.assert_allclose(scale * images[0] + offset, wanted[0], atol=1e-7)
+
+
+def test_diverged_trainings_are_counted():
+    results = made_up({"normal": 0.9, "inverted": 0.5})
+    results.diverged[1, 0, :3] = True
+    lab = Lab(tiny())
+    lab.accuracy(results, "normal")
+    assert lab.diverged == 0
+    lab.accuracy(results, "inverted", 0.5)
+    assert lab.diverged == 3
