@@ -113,6 +113,50 @@ class Run(Machine, Output, StudyFlags):
 
 
 @dataclass(kw_only=True)
+class Claims(Machine, Output):
+    """Put the claims of the two discussions to the test: a study, a statistic and a verdict for each.
+
+    Example: jaxinv claims --quick
+    """
+
+    names: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
+    """Which claims (default: all)."""
+    quick: bool = False
+    """Few trials: two minutes, and "inconclusive" where they do not suffice."""
+    dataset: str = "mnist"
+    """What to test them on."""
+    seed: int = 0
+    """Root of all randomness."""
+    out: str = "runs/claims"
+    """Folder for results, claims.json, figure and report; the same command again resumes."""
+    data_dir: str | None = None
+    """Where tensorflow-datasets keeps its data."""
+
+    def __call__(self) -> None:
+        self.ready()
+        from jaxinv import claims, report
+
+        with resumable(self.out):
+            result = claims.run_claims(
+                self.names,
+                quick=self.quick,
+                out=self.out,
+                dataset=self.dataset,
+                progress=not self.quiet,
+                seed=self.seed,
+                chunk=self.chunk,
+                devices=self.devices,
+                data_dir=self.data_dir,
+            )
+            report.write_report(self.out)
+        if self.json:
+            print_json(result)
+        else:
+            print(claims.table(result))
+            print(f"\nReport: {self.out}/report.html")
+
+
+@dataclass(kw_only=True)
 class Compare(Output):
     """Compare arms of a stored run, trial by trial: one pair, or all of them.
 
@@ -249,12 +293,52 @@ class Datasets(Output):
             print(tables.datasets_table(rows))
 
 
+@dataclass(kw_only=True)
+class Bench(Machine, Output, StudyFlags):
+    """Measure what this machine does with a study: trials/s, and how near that is to what the hardware could do.
+
+    Example: jaxinv bench --model mlp --most 1000 --json > here.json
+    """
+
+    most: int = 1000
+    """Measure 1, 10, 100, ... trials, up to so many; --trials is left out of account."""
+    against: str | None = None
+    """Another machine's result (its --json), to compare with."""
+    out: str | None = None
+    """Folder for bench.json and a figure."""
+    data_dir: str | None = None
+    """Where tensorflow-datasets keeps its data."""
+
+    def __call__(self) -> None:
+        study = self.study()
+        self.ready()
+        from jaxinv import bench
+
+        other = None if self.against is None else bench.read(self.against)
+        result = bench.measure(
+            study,
+            most=self.most,
+            chunk=self.chunk,
+            devices=self.devices,
+            data_dir=self.data_dir,
+            progress=not self.quiet,
+        )
+        if self.out is not None:
+            bench.draw(result, self.out)
+        if self.json:
+            print_json(result)
+        else:
+            print(bench.table(result, other))
+
+
 COMMANDS = {
     "replicate": Replicate,
     "run": Run,
+    "claims": Claims,
     "compare": Compare,
     "power": Power,
     "report": Report,
+    "bench": Bench,
     "arms": Arms,
     "datasets": Datasets,
 }
