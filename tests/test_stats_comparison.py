@@ -37,7 +37,7 @@ def sides(data: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
 def test_every_figure_is_the_array_functions():
     data = results(30)
     a, b = sides(data)
-    got = stats.compare(data, "normal", "inverted", margin=0.06, alpha=0.01, seed=5, bootstrap=2000)
+    got = stats.compare(data, "normal", "inverted", margin=0.06, alpha=0.01, seed=5, bootstrap=1000)
     t = stats.paired_t(a, b)
     assert (got.arms, got.n, got.step, got.learning_rate) == (("normal", "inverted"), 30, 50, (0.5, 0.5))
     assert (got.mean_a, got.sd_b) == (stats.summary(a).mean, stats.summary(b).sd)
@@ -48,7 +48,7 @@ def test_every_figure_is_the_array_functions():
     assert (got.effect_size, got.superiority) == (stats.cohen_dz(a, b), stats.superiority(a, b))
     assert (got.correlation, got.pairing_gain) == tuple(stats.pairing(a, b))
     assert got.equivalence == stats.tost(a, b, 0.06, alpha=0.01)
-    drawn = stats.bootstrap_interval(a - b, resamples=2000, seed=5)
+    drawn = stats.bootstrap_interval(a - b, resamples=1000, seed=5)
     assert got.ci95_bootstrap == (drawn.low, drawn.high)
     assert got.significant
     assert "not new test images" in got.covers
@@ -85,7 +85,7 @@ def test_identical_arms_differ_by_nothing():
 
 @pytest.mark.parametrize("trials", [1, 2, 3])
 def test_few_trials(trials):
-    got = stats.compare(results(trials), "normal", "inverted", margin=0.1, bootstrap=100)
+    got = stats.compare(results(trials), "normal", "inverted", margin=0.1, bootstrap=1000)
     assert got.n == trials
     assert np.isnan(got.p_value) == (trials == 1)
     assert got.p_permutation == 2.0 ** (1 - trials)
@@ -135,7 +135,7 @@ def test_a_value_that_is_not_finite_leaves_its_pair_out_and_is_said():
     assert (got.n, got.omitted, got.excluded) == (8, 2, 0)
     assert "2 left out (value not finite)" in str(got)
     everything = data.assign(test_loss=data["test_loss"] * np.nan)
-    nothing = stats.compare(everything, "normal", "inverted", metric="test_loss", margin=0.1, bootstrap=100)
+    nothing = stats.compare(everything, "normal", "inverted", metric="test_loss", margin=0.1, bootstrap=1000)
     assert (nothing.n, nothing.omitted) == (0, 10)
     assert np.isnan(nothing.difference)
     json.dumps(nothing.to_dict(), allow_nan=False)
@@ -180,7 +180,7 @@ def test_tables_fit_80_columns_and_name_every_arm(arms):
     assert all(len(line) <= 80 for line in shown.splitlines())
     for arm in arms:
         assert arm in shown.replace("\n", "")
-    one = str(stats.compare(data, *arms[:2], margin=0.01, bootstrap=100))
+    one = str(stats.compare(data, *arms[:2], margin=0.01, bootstrap=1000))
     assert all(len(line) <= 80 for line in one.splitlines())
 
 
@@ -196,7 +196,7 @@ def test_html_is_escaped():
 def test_the_same_seed_gives_the_same_comparison_and_another_another():
     data = results(60, seed=3)
     data["accuracy"].values[1] += np.float32(0.048)  # near enough for p-values that are not at their floor
-    first, again, other = (stats.compare(data, "normal", "inverted", seed=s, bootstrap=500) for s in (1, 1, 2))
+    first, again, other = (stats.compare(data, "normal", "inverted", seed=s, bootstrap=1000) for s in (1, 1, 2))
     assert first == again
     assert first.p_permutation != other.p_permutation
     assert first.ci95_bootstrap != other.ci95_bootstrap

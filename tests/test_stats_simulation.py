@@ -60,7 +60,7 @@ def test_equivalence_is_claimed_at_its_level_on_the_boundary():
 
 @pytest.mark.parametrize("method", ["bca", "percentile"])
 def test_bootstrap_intervals_cover(method):
-    a, b = arms(1500, 100, seed=4)
+    a, b = arms(1000, 100, seed=4)
     intervals = [stats.bootstrap_interval(d, method=method, resamples=1000, seed=k) for k, d in enumerate(a - b)]
     assert 0.935 < np.mean([i.low <= 0 <= i.high for i in intervals]) < 0.965
 

@@ -146,14 +146,14 @@ def _quantiles(drawn: np.ndarray, levels: np.ndarray) -> np.ndarray:
     """`np.quantile(drawn, levels)`, but each order statistic is looked for only among its likely neighbours."""
     place = levels * (drawn.size - 1)
     low = np.floor(place).astype(int)
-    ends = np.array([_neighbours(drawn, rank) for rank in low], dtype=np.float64)
+    few = np.sort(drawn[::16])
+    ends = np.array([_neighbours(drawn, few, rank) for rank in low], dtype=np.float64)
     return ends[:, 0] + (ends[:, 1] - ends[:, 0]) * (place - low)
 
 
-def _neighbours(drawn: np.ndarray, rank: int) -> np.ndarray:
-    """The order statistics `rank` and `rank + 1` (the last one twice)."""
+def _neighbours(drawn: np.ndarray, few: np.ndarray, rank: int) -> np.ndarray:
+    """The order statistics `rank` and `rank + 1` (the last one twice), guided by a sorted sample of a few."""
     wanted = [rank, min(rank + 1, drawn.size - 1)]
-    few = np.sort(drawn[::16])
     near, reach = rank / drawn.size * few.size, 6 * np.sqrt(few.size) / 2  # six standard deviations of a rank, or more
     first, last = int(near - reach), int(near + reach) + 1
     floor = few[first] if first > 0 else -np.inf
@@ -199,10 +199,10 @@ def _key(seed: int) -> np.ndarray:
 
 
 def threefry(key: Any, lane: Any, step: Any) -> tuple[Any, Any]:
-    """Two random words [lanes] of Threefry-2x32 with 13 rounds, the fewest that pass BigCrush (Salmon et al. 2011).
+    """Two random words [lanes] of Threefry-2x32 with 13 rounds, Random123's reduced variant (Salmon et al. 2011).
 
-    Written out because `jax.random.bits` runs its 20 rounds as separate loops over memory on a CPU. Arrays of NumPy
-    or of JAX, uint32.
+    Ample for picking indices. Written out because `jax.random.bits` runs its 20 rounds as separate loops over memory
+    on a CPU. Arrays of NumPy or of JAX, uint32.
     """
     u32 = np.uint32
     keys = (key[0], key[1], key[0] ^ key[1] ^ u32(0x1BD11BDA))
