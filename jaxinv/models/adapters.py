@@ -1,105 +1,226 @@
 """Flax modules as `Model`s."""
 
-from collections.abc import Callable
-from typing import Any
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
+from flax import linen, nnx
+from flax.core import unfreeze
 
 from jaxinv.errors import InputError
-from jaxinv.models.model import ImageShape, Model, Params, State
+from jaxinv.models.model import FoldRefusal, ImageShape, Model, Params, State
 
 Constructor = Callable[[ImageShape, int, nnx.Rngs], nnx.Module]
+Fold = Callable[[Params, jax.Array, jax.Array], Params]
+PixelWeights = Callable[[Params, ImageShape], jax.Array]
 
-#: Where `fold` leaves what the first layer must add when it has no bias of a fitting shape to hold it.
+Static = TypeVar("Static")
+
+#: Where `fold` may leave what the first layer must add when it has no bias of a fitting shape to hold it.
 OFFSET = "folded_offset"
 
 
-class _Graphs:
-    """The static half of a flax nnx module, made when the module is first built and looked up by its arrays' shapes.
+class _Networks(Generic[Static]):
+    """What of a network is no array, kept from `init` for `apply`, which finds it by the shapes of the arrays.
 
-    `apply` sees parameters and images but not the number of classes, so the shapes have to identify the network.
+    (`apply` is not told the number of classes.)
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._known: dict[Any, tuple[nnx.GraphDef, nnx.GraphDef, nnx.State]] = {}
+        self._known: dict[Any, Static] = {}
 
     @staticmethod
-    def _signature(image_shape: tuple[int, ...], params: Params, state: State) -> Any:
+    def _signature(image_shape: Sequence[int], params: Params, state: State) -> Any:
         leaves, structure = jax.tree.flatten((params, state))
-        return image_shape, structure, tuple(jnp.shape(leaf) for leaf in leaves)
+        return tuple(image_shape), structure, tuple(jnp.shape(leaf) for leaf in leaves)
 
-    def add(self, module: nnx.Module, image_shape: ImageShape) -> tuple[Params, State]:
-        """Remember the module's graph; return its arrays."""
-        module.eval()
-        evaluating, _, _, _ = nnx.split(module, nnx.Param, nnx.RngState, ...)
-        module.train()
-        training, trained, random, rest = nnx.split(module, nnx.Param, nnx.RngState, ...)
-        params, state = nnx.to_pure_dict(trained), nnx.to_pure_dict(rest)
-        # Random state is remade from the step's key in `apply`; only its structure is kept, never a traced value.
-        random = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf), leaf.dtype), random)
-        signature = self._signature(tuple(image_shape), params, state)
-        known = self._known.setdefault(signature, (training, evaluating, random))
-        if known[:2] != (training, evaluating):
+    def add(self, image_shape: Sequence[int], params: Params, state: State, static: Static) -> None:
+        if self._known.setdefault(self._signature(image_shape, params, state), static) != static:
             raise InputError(
-                f"model: {self.name!r} builds different networks from parameters of the same shapes; "
+                f"model: {self.name!r} builds different networks around parameters of the same shapes; "
                 "make one Model for each"
             )
-        return params, state
 
-    def find(self, image_shape: tuple[int, ...], params: Params, state: State, train: bool) -> tuple[Any, nnx.State]:
+    def find(self, image_shape: Sequence[int], params: Params, state: State) -> Static:
         signature = self._signature(image_shape, params, state)
         if signature not in self._known:
             raise InputError(
-                f"model: {self.name!r} was never initialised for images of shape {image_shape} with these parameters; "
-                "call its init first"
+                f"model: {self.name!r} was not initialised for these parameters and images of shape "
+                f"{tuple(image_shape)}; call its init first"
             )
-        training, evaluating, random = self._known[signature]
-        return (training if train else evaluating), random
+        return self._known[signature]
 
 
-def _reseed(random: nnx.State, key: jax.Array | None) -> nnx.State:
-    """Random state with every stream restarted from `key`; streams differ by their position."""
-    base = jax.random.key(0) if key is None else key
+class _Graphs(NamedTuple):
+    """The static halves of an nnx module."""
+
+    training: nnx.GraphDef
+    evaluating: nnx.GraphDef
+    random: nnx.State  # what its random streams look like: shapes, never values
+
+
+def _split(module: nnx.Module) -> tuple[nnx.GraphDef, Params, nnx.State, State]:
+    """Graph, parameters, random streams, and all other state but what was only noted down in passing (`sow`)."""
+    graph, params, random, _, rest = nnx.split(module, nnx.Param, nnx.RngState, nnx.Intermediate, ...)
+    return graph, nnx.to_pure_dict(params), random, nnx.to_pure_dict(rest)
+
+
+def _reseeded(random: nnx.State, key: jax.Array) -> nnx.State:
+    """Every stream of random numbers begun anew from `key`, each a different one."""
+
+    def fresh(i: int, leaf: jax.ShapeDtypeStruct) -> jax.Array:
+        if not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            return jnp.zeros(leaf.shape, leaf.dtype)  # how often the stream was read
+        stream = jax.random.fold_in(key, i)
+        return jax.random.split(stream, leaf.shape) if leaf.shape else stream
+
     leaves, structure = jax.tree.flatten(random)
-    fresh = [
-        jax.random.fold_in(base, i) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else jnp.zeros((), leaf.dtype)
-        for i, leaf in enumerate(leaves)
-    ]
-    return jax.tree.unflatten(structure, fresh)
+    return jax.tree.unflatten(structure, [fresh(i, leaf) for i, leaf in enumerate(leaves)])
 
 
 def from_nnx(
     constructor: Constructor,
     *,
     name: str | None = None,
-    fold: Callable[[Params, jax.Array, jax.Array], Params] | None = None,
-    fold_refusal: Callable[[Any, Any], str | None] | None = None,
-    pixel_weights: Callable[[Params, ImageShape], jax.Array] | None = None,
+    fold: Fold | None = None,
+    fold_refusal: FoldRefusal | None = None,
+    pixel_weights: PixelWeights | None = None,
 ) -> Model:
     """A `Model` from a flax nnx module.
 
+    Dropout and batch normalisation work as nnx has them: the module is switched by its `train()` and `eval()`, batch
+    statistics are carried from step to step, and every random stream begins anew from the step's key. Beware of flax's
+    `BatchNorm` with its default momentum of 0.99: after 50 updates its running averages still hold 60 % of their
+    starting values, and evaluation with them means little; give it 0.9, or use `jaxinv.models.BatchNorm`. Convolutions
+    train an order of magnitude faster with `conv_general_dilated=jaxinv.conv.conv_general_dilated`.
+
     Args:
-        constructor: `(image_shape, classes, rngs) -> nnx.Module`; the module is called on images [B, H, W, K] and
-            returns logits [B, C].
+        constructor: `(image_shape, classes, rngs) -> nnx.Module`; the module is called on images [B, H, W, K] (float)
+            and returns logits [B, C].
+        name: what results call it; the constructor's own name if not given.
+        fold, fold_refusal, pixel_weights: see `Model`. Without `fold`, every arm is applied to the images themselves.
+
+    >>> class Linear(nnx.Module):
+    ...     def __init__(self, image_shape, classes, rngs):
+    ...         self.layer = nnx.Linear(image_shape[0] * image_shape[1] * image_shape[2], classes, rngs=rngs)
+    ...     def __call__(self, images):
+    ...         return self.layer(images.reshape(len(images), -1))
+    >>> model = from_nnx(Linear)
+    >>> params, state = model.init(jax.random.key(0), (2, 2, 1), 3)
+    >>> logits, state = model.apply(params, state, jnp.ones((5, 2, 2, 1)), train=False, key=None)
+    >>> model.name, logits.shape
+    ('Linear', (5, 3))
     """
-    label = name or getattr(constructor, "__name__", type(constructor).__name__)
-    graphs = _Graphs(label)
+    label = name or _name(constructor)
+    networks = _Networks[_Graphs](label)
 
     def init(key: jax.Array, image_shape: ImageShape, classes: int) -> tuple[Params, State]:
-        return graphs.add(constructor(image_shape, classes, nnx.Rngs(key)), image_shape)
+        module = constructor(image_shape, classes, nnx.Rngs(key))
+        module.eval()
+        evaluating, *_ = _split(module)
+        module.train()
+        training, params, random, state = _split(module)
+        random = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), random)
+        networks.add(image_shape, params, state, _Graphs(training, evaluating, random))
+        return params, state
 
     def apply(
         params: Params, state: State, images: jax.Array, *, train: bool, key: jax.Array | None
     ) -> tuple[jax.Array, State]:
         offset = params.get(OFFSET)
-        params = {name: value for name, value in params.items() if name != OFFSET}
-        graph, random = graphs.find(images.shape[1:], params, state, train)
-        module = nnx.merge(graph, nnx.State(params), _reseed(random, key), nnx.State(state))
+        params = {part: value for part, value in params.items() if part != OFFSET}
+        graphs = networks.find(images.shape[1:], params, state)
+        if train and key is None and jax.tree.leaves(graphs.random):
+            raise InputError(f"model: {label!r} needs a key to be trained, for its random numbers")
+        random = _reseeded(graphs.random, jax.random.key(0) if key is None else key)
+        graph = graphs.training if train else graphs.evaluating
+        module: Any = nnx.merge(graph, nnx.State(params), random, nnx.State(state))
         logits = module(images) if offset is None else module(images, offset)
-        _, _, _, rest = nnx.split(module, nnx.Param, nnx.RngState, ...)
-        return logits, nnx.to_pure_dict(rest)
+        return logits, _split(module)[-1]
 
     return Model(label, init, apply, fold, fold_refusal, pixel_weights)
+
+
+#: How a linen module may ask whether it is being trained, and what to answer.
+_MODES: dict[str, Callable[[bool], bool]] = {
+    "train": lambda train: train,
+    "training": lambda train: train,
+    "is_training": lambda train: train,
+    "deterministic": lambda train: not train,
+    "use_running_average": lambda train: not train,
+}
+
+
+def from_linen(
+    module: linen.Module | Callable[[int], linen.Module],
+    *,
+    name: str | None = None,
+    fold: Fold | None = None,
+    fold_refusal: FoldRefusal | None = None,
+    pixel_weights: PixelWeights | None = None,
+) -> Model:
+    """A `Model` from a flax linen module.
+
+    Its "params" are trained; its other collections ("batch_stats") are carried from step to step. If `__call__` has an
+    argument named train, training, is_training, deterministic or use_running_average, it is told; random numbers
+    ("dropout" and any other) come from the step's key. What `from_nnx` says of batch normalisation and convolutions
+    holds here too.
+
+    Args:
+        module: called on images [B, H, W, K] (float), returns logits [B, C]; or a function of C that makes one.
+        name, fold, fold_refusal, pixel_weights: see `from_nnx`.
+
+    >>> class Linear(linen.Module):
+    ...     classes: int
+    ...     @linen.compact
+    ...     def __call__(self, images):
+    ...         return linen.Dense(self.classes)(images.reshape(len(images), -1))
+    >>> model = from_linen(Linear)
+    >>> params, state = model.init(jax.random.key(0), (2, 2, 1), 3)
+    >>> logits, state = model.apply(params, state, jnp.ones((5, 2, 2, 1)), train=False, key=None)
+    >>> model.name, logits.shape
+    ('Linear', (5, 3))
+    """
+    label = name or (type(module).__name__ if isinstance(module, linen.Module) else _name(module))
+    networks = _Networks[linen.Module](label)
+
+    def init(key: jax.Array, image_shape: ImageShape, classes: int) -> tuple[Params, State]:
+        network = module if isinstance(module, linen.Module) else module(classes)
+        images = jnp.zeros((1, *image_shape), jnp.float32)
+        variables = dict(unfreeze(network.init(_streams(key), images, **_mode(network, False))))
+        params = variables.pop("params", {})
+        networks.add(image_shape, params, variables, network)
+        return params, variables
+
+    def apply(
+        params: Params, state: State, images: jax.Array, *, train: bool, key: jax.Array | None
+    ) -> tuple[jax.Array, State]:
+        network: Any = networks.find(images.shape[1:], params, state)
+        variables = {"params": params, **state}
+        rngs = {} if key is None else _streams(key)
+        mode = _mode(network, train)
+        if not train:
+            return network.apply(variables, images, rngs=rngs, **mode), state
+        logits, changed = network.apply(variables, images, rngs=rngs, mutable=list(state), **mode)
+        return logits, {**state, **unfreeze(changed)}
+
+    return Model(label, init, apply, fold, fold_refusal, pixel_weights)
+
+
+def _name(thing: Any) -> str:
+    return getattr(thing, "__name__", type(thing).__name__)
+
+
+def _streams(key: jax.Array) -> dict[str, jax.Array]:
+    """Random streams of a linen module; those with other names than "dropout" are drawn from "params"."""
+    weights, noise = jax.random.split(key)
+    return {"params": weights, "dropout": noise}
+
+
+def _mode(network: linen.Module, train: bool) -> dict[str, Any]:
+    """The argument by which a linen module is told whether it is being trained, if it has one."""
+    arguments = inspect.signature(type(network).__call__).parameters
+    return {name: answer(train) for name, answer in _MODES.items() if name in arguments}

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import lax
 
+from jaxinv import conv
+
 ZEROS = nnx.initializers.zeros_init()
 
 
@@ -96,6 +98,52 @@ class BatchNorm(nnx.Module):
         self.updates[...] = updates
 
 
+class ConvBlock(nnx.Module):
+    """relu(pool(conv(x) + offset) + bias), or relu(pool(norm(conv(x) + offset))): [C, H, W, B] to [F, H//2, W//2, B].
+
+    Zero padding ("SAME"), 2 x 2 max pooling; the last row or column of an odd size, which pooling leaves out, is not
+    computed and does not enter the batch statistics either. Bias and ReLU commute with the maximum and come after it,
+    where there are a quarter as many numbers.
+
+    Args:
+        inputs, outputs: channels C and F.
+        size: of the square kernel.
+        weight_init: `(key, shape, dtype) -> weight`, called with shape [F, C, size, size].
+        bias_init: the same for the bias, or None for batch normalisation, which brings its own.
+        rngs: source of random keys.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        size: int,
+        *,
+        weight_init: nnx.Initializer,
+        bias_init: nnx.Initializer | None = ZEROS,
+        rngs: nnx.Rngs,
+    ) -> None:
+        self.weight = nnx.Param(weight_init(rngs.params(), (outputs, inputs, size, size), jnp.float32))
+        self.bias = None if bias_init is None else nnx.Param(bias_init(rngs.params(), (outputs,), jnp.float32))
+        self.norm = BatchNorm(outputs) if bias_init is None else None
+
+    def __call__(self, x: jax.Array, offset: jax.Array | None = None) -> jax.Array:
+        y = conv.conv_phases(x, self.weight[...])
+        if offset is not None:  # [F, 2, 2, H//2, W//2]
+            y = y + offset[..., None]
+        if self.norm is not None:
+            y = self.norm(y)
+        y = conv.max_pool_phases(y)
+        if self.bias is not None:
+            y = y + self.bias[...][:, None, None, None]
+        return jax.nn.relu(y)
+
+
 def feature_major(images: jax.Array) -> jax.Array:
     """[B, H, W, K] to [H*W*K, B]."""
     return images.reshape(images.shape[0], -1).T
+
+
+def channel_major(images: jax.Array) -> jax.Array:
+    """[B, H, W, K] to [K, H, W, B]."""
+    return images.transpose(3, 1, 2, 0)

@@ -1,14 +1,19 @@
 """What a model is to the rest of jaxinv: pure functions over dictionaries of arrays."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import jax
+import jax.numpy as jnp
+from flax.errors import FlaxError
+
+from jaxinv.errors import InputError
 
 Params = dict[str, Any]
 State = dict[str, Any]
 ImageShape = tuple[int, int, int]
+FoldRefusal = Callable[[Any, Any], str | None]
 
 
 class Init(Protocol):
@@ -38,7 +43,7 @@ class Model:
         fold: None, or `(params, scale, offset) -> params` with
             `apply(fold(p, s, o), state, x) == apply(p, state, s * x + o)` for every x; scale and offset are [H, W, K].
         fold_refusal: None, or `(scale, offset) -> reason`: why the identity above cannot hold for this scale and
-            offset (concrete arrays), or None if it holds. Ask `can_fold` rather than this.
+            offset (concrete arrays), or None if it holds.
         pixel_weights: None, or `(params, image_shape) -> [H, W, K, outputs]`: the first layer's weights, where each
             reads one pixel directly.
     """
@@ -47,15 +52,38 @@ class Model:
     init: Init
     apply: Apply
     fold: Callable[[Params, jax.Array, jax.Array], Params] | None = None
-    fold_refusal: Callable[[Any, Any], str | None] | None = None
+    fold_refusal: FoldRefusal | None = None
     pixel_weights: Callable[[Params, ImageShape], jax.Array] | None = None
 
 
-def with_leaf(tree: Mapping[str, Any], path: tuple[str, ...], value: Any) -> dict[str, Any]:
-    """A copy of nested dictionaries in which the entry at `path` is `value`; the rest is shared.
+def check_model(model: Model, image_shape: ImageShape, classes: int) -> None:
+    """`InputError`, in one line, unless the model takes such images to logits [B, C] and keeps the form of its state.
 
-    >>> with_leaf({"a": {"b": 1, "c": 2}}, ("a", "b"), 3)
-    {'a': {'b': 3, 'c': 2}}
+    Nothing is computed: the model is only traced.
     """
-    head, *rest = path
-    return {**tree, head: with_leaf(tree[head], tuple(rest), value) if rest else value}
+
+    def trace(key: jax.Array) -> Any:
+        params, state = model.init(key, image_shape, classes)
+        images = jnp.zeros((2, *image_shape), jnp.float32)
+        evaluated = model.apply(params, state, images, train=False, key=None)
+        return state, (evaluated, model.apply(params, state, images, train=True, key=key))
+
+    where = f"model: {model.name!r} on images of shape {tuple(image_shape)}"
+    try:
+        before, outcomes = jax.eval_shape(trace, jax.random.key(0))
+    except InputError:
+        raise
+    except (TypeError, ValueError, FlaxError) as problem:  # what JAX and flax raise where shapes do not fit
+        raise InputError(f"{where}: {str(problem).strip().splitlines()[0]}") from problem
+    for logits, after in outcomes:
+        if getattr(logits, "shape", None) != (2, classes):
+            found = getattr(logits, "shape", type(logits).__name__)
+            raise InputError(
+                f"{where} returns logits {found} for 2 images of {classes} classes; allowed: {(2, classes)}"
+            )
+        if jax.tree.map(_form, after) != jax.tree.map(_form, before):
+            raise InputError(f"{where} changes the structure, shapes or types of its state between init and apply")
+
+
+def _form(leaf: Any) -> tuple[tuple[int, ...], Any]:
+    return leaf.shape, leaf.dtype

@@ -4,14 +4,18 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
-from jaxinv import errors
+from jaxinv import conv, errors
+from jaxinv.errors import InputError
 from jaxinv.models.adapters import OFFSET, from_nnx
-from jaxinv.models.layers import ZEROS, BatchNorm, Dense, feature_major
+from jaxinv.models.layers import ZEROS, BatchNorm, ConvBlock, Dense, channel_major, feature_major
 from jaxinv.models.model import ImageShape, Model, Params
 
+# weights are output-major, [outputs, inputs, ...]
 _LECUN = nnx.initializers.lecun_normal(in_axis=1, out_axis=0)
+_HE = nnx.initializers.he_normal(in_axis=1, out_axis=0)
 
 
 class Softmax(nnx.Module):
@@ -58,6 +62,58 @@ class Mlp(nnx.Module):
         return self.last(jax.nn.relu(h)).T
 
 
+class Cnn(nnx.Module):
+    """Two blocks of convolution, 2 x 2 max pooling and ReLU, then a linear layer to C.
+
+    3 x 3 kernels, 8 then 16 channels, zero padding ("SAME"). Weights are He normal (variance 2 / inputs) before a ReLU
+    and LeCun normal at the end; biases are zero.
+
+    Args:
+        norm: batch normalisation after each convolution, in place of its bias.
+    """
+
+    def __init__(self, image_shape: ImageShape, classes: int, rngs: nnx.Rngs, *, norm: bool = False) -> None:
+        height, width, channels = _poolable(image_shape)
+        bias = None if norm else ZEROS
+        self.first = ConvBlock(channels, 8, 3, weight_init=_HE, bias_init=bias, rngs=rngs)
+        self.second = ConvBlock(8, 16, 3, weight_init=_HE, bias_init=bias, rngs=rngs)
+        self.last = Dense(16 * height * width, classes, weight_init=_LECUN, rngs=rngs)
+
+    def __call__(self, images: jax.Array, offset: jax.Array | None = None) -> jax.Array:
+        h = self.second(self.first(channel_major(images), offset))
+        return self.last(h.reshape(-1, h.shape[-1])).T
+
+
+class DeepMnist(nnx.Module):
+    """The convnet of TensorFlow's tutorial "Deep MNIST for Experts" (there trained by Adam at 1e-4, batches of 50).
+
+    5 x 5 x 32, 2 x 2 max pooling, 5 x 5 x 64, pooling, 1,024 ReLU units, dropout 0.5, C; zero padding ("SAME").
+    Weights from a normal distribution of standard deviation 0.1 cut off at two of them; biases 0.1.
+    """
+
+    def __init__(self, image_shape: ImageShape, classes: int, rngs: nnx.Rngs) -> None:
+        height, width, channels = _poolable(image_shape)
+        weights, biases = nnx.initializers.truncated_normal(0.1), nnx.initializers.constant(0.1)
+        self.first = ConvBlock(channels, 32, 5, weight_init=weights, bias_init=biases, rngs=rngs)
+        self.second = ConvBlock(32, 64, 5, weight_init=weights, bias_init=biases, rngs=rngs)
+        self.third = Dense(64 * height * width, 1024, weight_init=weights, bias_init=biases, rngs=rngs)
+        self.dropout = nnx.Dropout(0.5, rngs=rngs)
+        self.last = Dense(1024, classes, weight_init=weights, bias_init=biases, rngs=rngs)
+
+    def __call__(self, images: jax.Array, offset: jax.Array | None = None) -> jax.Array:
+        h = self.second(self.first(channel_major(images), offset))
+        h = self.dropout(jax.nn.relu(self.third(h.reshape(-1, h.shape[-1]))))
+        return self.last(h).T
+
+
+def _poolable(image_shape: ImageShape) -> ImageShape:
+    """(H//4, W//4, K): what two poolings leave. `InputError` where that is nothing."""
+    height, width, channels = image_shape
+    if min(height, width) < 4:
+        raise InputError(f"model: images of {height} x {width} are too small to be pooled twice; at least 4 x 4")
+    return height // 4, width // 4, channels
+
+
 def _fold_dense(params: Params, scale: jax.Array, offset: jax.Array) -> Params:
     """W (s x + o) + b = (W s) x + (b + W o) for the layer called `first`."""
     first = params["first"]
@@ -74,7 +130,31 @@ def _dense_pixel_weights(params: Params, image_shape: ImageShape) -> jax.Array:
     return weight.T.reshape(*image_shape, weight.shape[0])
 
 
+def _fold_conv(params: Params, scale: jax.Array, offset: jax.Array) -> Params:
+    """conv(w, s x + o) = conv(w s, x) + conv(w, o) for a scale s per channel and any offset o per pixel.
+
+    Exact with zero padding too, since conv(w, o), a map over the output's positions rather than a number per channel,
+    is padded with zeros as s x + o is.
+    """
+    first = params["first"]
+    weight = first["weight"]
+    folded = {**first, "weight": weight * scale[0, 0][None, :, None, None]}
+    added = conv.conv_phases(offset.transpose(2, 0, 1)[..., None], weight, precision="highest")[..., 0]
+    return {**params, "first": folded, OFFSET: added}
+
+
+def _conv_refusal(scale: np.ndarray, offset: np.ndarray) -> str | None:
+    scale = np.asarray(scale)
+    if np.all(scale == scale[:1, :1]):
+        return None
+    return (
+        "its first layer is a convolution (SAME padding), which shares its weights between pixels, "
+        "and the scale differs from pixel to pixel"
+    )
+
+
 _dense = partial(from_nnx, fold=_fold_dense, pixel_weights=_dense_pixel_weights)
+_convolutional = partial(from_nnx, fold=_fold_conv, fold_refusal=_conv_refusal)
 
 _BUILTIN: dict[str, Model] = {
     "softmax": _dense(Softmax, name="softmax"),
@@ -82,6 +162,9 @@ _BUILTIN: dict[str, Model] = {
     "mlp": _dense(Mlp, name="mlp"),
     "mlp_nobias": _dense(partial(Mlp, bias=False), name="mlp_nobias"),
     "mlp_bn": _dense(partial(Mlp, norm=True), name="mlp_bn"),
+    "cnn": _convolutional(Cnn, name="cnn"),
+    "cnn_bn": _convolutional(partial(Cnn, norm=True), name="cnn_bn"),
+    "deep_mnist": _convolutional(DeepMnist, name="deep_mnist"),
 }
 
 
