@@ -13,8 +13,8 @@ import numpy as np
 
 from jaxinv.errors import InputError
 
-SLAB = 1 << 21
-"""Values that are worked on at a time: 8 MB of float32, whatever the size of an image."""
+SLAB = 1 << 20
+"""Values that are worked on at a time: 4 MB of float32, whatever the size of an image; caches like that best."""
 
 NOISE = 1e-6
 """Computed pixels with a standard deviation below this part of the images' root mean square vary by rounding alone."""
