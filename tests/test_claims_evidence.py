@@ -122,8 +122,8 @@ def test_ratio_covers_the_true_ratio():
     rng = np.random.default_rng(5)
     hits = 0
     for _ in range(2000):
-        b = rng.normal(1.0, 0.2, 40)
-        low, high = ratio(0.3 * b + rng.normal(0.05, 0.1, 40), b).ci95
+        b = rng.normal(2.0, 0.4, 40)
+        low, high = ratio(0.35 * b + rng.normal(0.0, 0.05, 40), b).ci95
         hits += low < 0.35 < high
     assert 0.935 <= hits / 2000 <= 0.965
 
