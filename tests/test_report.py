@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shlex
 from html.parser import HTMLParser
 from pathlib import Path
@@ -180,11 +181,16 @@ def test_page_needs_nothing_else():
     assert policy == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
-def test_names_come_out_escaped():
+EVIL = {"name": "<i>", "source": "<b>", "statement": "<script>alert(1)</script>", "verdict": "<u>", "effect": 1.0}
+EVIL |= {"ci95": [0.5, 1.5], "n": 3, "explanation": "<img src=x onerror=alert(1)>"}
+
+
+@pytest.mark.parametrize("claims", [(), (EVIL,)])
+def test_names_come_out_escaped(claims):
     results = results_of(Study(trials=4)).isel(arm=[0, 1, 1, 1, 1]).assign_coords(arm=list(HOSTILE))
-    claim = {"name": "<i>", "source": "<b>", "statement": "<script>alert(1)</script>", "verdict": "<u>", "effect": 1.0}
-    claim |= {"ci95": [0.5, 1.5], "n": 3, "explanation": "<img src=x onerror=alert(1)>"}
-    options = {"claims": [claim], "title": "<h1>&</h1>"}
+    fields = json.loads(results.attrs["study"]) | {"model": "```\n<b>", "dataset": "<script>alert(1)</script>"}
+    results.attrs |= {"study": json.dumps(fields), "device": "<u>"}
+    options = {"claims": claims, "title": "<h1>&</h1>"}
     page, text = render(results, **options), render_markdown(results, **options)
     reader = Reader(page)
     assert not reader.all("script") + reader.all("i") + reader.all("b") + reader.all("u")
@@ -192,11 +198,11 @@ def test_names_come_out_escaped():
     assert all(str(picture["src"]).startswith("data:") for picture in reader.all("img"))
     assert "<script>alert(1)</script>" in reader.text
     assert "<h1>&</h1>" in reader.text
-    for tag in ("<script", "<i>", "<b>", "<u>", "<img"):
-        assert tag not in text
-    rows = [line for line in text.splitlines() if line.startswith("|")]
-    assert "\\$\\\\frac{1}\\$" in text  # dollar and backslash are escaped
-    assert len(rows) > 10
+    prose = re.sub(r"^(`{3,})\n.*?^\1\n", "", text.split("-->", 1)[1], flags=re.DOTALL | re.MULTILINE)  # without code
+    assert len(prose) > 2000
+    assert "<" not in prose
+    assert "```" not in prose
+    assert "\\$\\\\frac{1}\\$" in prose  # dollar and backslash are escaped
 
 
 def test_both_readings_stand_on_the_page_with_why_they_differ(tmp_path):
@@ -335,7 +341,7 @@ def test_csv_leaves_out_what_has_not_run():
     rows = list(csv.DictReader(values_csv([Part(results=results)]).splitlines()))
     assert [row["trial"] for row in rows] == ["0", "3", "0", "3"]
     np.testing.assert_array_equal(
-        np.float32([row["accuracy"] for row in rows]), results.accuracy.values[..., done, 0].ravel()
+        np.array([row["accuracy"] for row in rows], np.float32), results.accuracy.values[..., done, 0].ravel()
     )
 
 
@@ -424,13 +430,24 @@ def test_border_and_bounds_come_from_the_very_dataset(tmp_path, monkeypatch):
 
 def test_claims_stand_first(tmp_path):
     claims = [
-        {"name": f"claim_{k}", "source": "a discussion", "statement": f"Statement {k}.", "verdict": verdict, "n": 1000}
+        {
+            "name": f"claim_{k}",
+            "source": "https://jaxinv.test/q/1, an answer",
+            "statement": f"Statement {k}.",
+            "verdict": verdict,
+            "n": 1000,
+        }
         | {"effect": effect, "ci95": None if effect is None else [effect - 1, effect + 1], "explanation": "Because."}
         for k, (verdict, effect) in enumerate([("supported", 0.5), ("refuted", -0.25), ("inconclusive", None)])
     ]
-    (tmp_path / "claims.json").write_text(json.dumps({"claims": claims, "seconds": 1.0}))
+    about = {"claims": claims, "quick": True, "dataset": "mnist", "seed": 3, "seconds": 1.0}
+    (tmp_path / "claims.json").write_text(json.dumps(about))
     page = Reader(write_report(tmp_path).read_text())
-    assert "Of 3 claims, 1 are supported, 1 refuted and 1 inconclusive." in page.text
+    assert "Of 3 claims, 1 came out supported, 1 refuted and 1 inconclusive." in page.text
+    assert column(page.tables[0], "verdict") == ["✔ supported", "✘ refuted", "? inconclusive"]
+    assert "jaxinv claims claim_0 claim_1 claim_2 --quick --dataset mnist --seed 3" in page.text
+    assert "total 1.0 s" in page.text
+    assert page.all("a")[-1]["href"] == "https://jaxinv.test/q/1"
     assert [tag["class"] for tag in page.all("article")] == ["claim supported", "claim refuted", "claim inconclusive"]
     assert "[−1.25, 0.75]" in page.text
     assert not (tmp_path / "report.csv").exists()
@@ -438,6 +455,26 @@ def test_claims_stand_first(tmp_path):
     (tmp_path / "claims.json").write_text(json.dumps({"claims": claims}))
     with pytest.raises(DataError, match="claims: number 2 has no effect"):
         write_report(tmp_path)
+
+
+def test_claims_show_accuracy_against_learning_rate_of_their_studies(tmp_path):
+    studies = {"few": Study(learning_rate=(0.1, 0.5), trials=3), "many": Study(learning_rate=(0.1, 0.2, 0.5), trials=3)}
+    for name, study in (studies | {"one": Study(trials=3)}).items():
+        store(tmp_path / name, study, results_of(study))
+    claim = {"name": "c", "source": "s", "statement": "S.", "verdict": "supported", "effect": 1.0, "ci95": [0.5, 1.5]}
+    claim |= {"n": 3, "explanation": "E.", "rule": "By this rule.", "unit": "points", "diverged": 2}
+    bounds = {"many": {"normal": 0.512, "inverted": None}}
+    (tmp_path / "claims.json").write_text(json.dumps({"claims": [claim], "bounds": bounds}))
+    page = Reader(write_report(tmp_path).read_text())
+    alts = [str(picture["alt"]) for picture in page.all("img")]
+    assert ["0.1 to 0.5" in alt for alt in alts] == [True, True]  # the wider grid first; no other pictures
+    assert ["curvature bound 0.512" in alt for alt in alts] == [True, False]
+    assert len(page.all("details")) == 1 + 3
+    for words in ("By this rule.", "(points)", "2 trainings, included"):
+        assert words in page.text
+    shown = [part.split(")")[0] for part in (tmp_path / "report.md").read_text().split("](")[1:]]
+    assert all((tmp_path / name).is_file() for name in shown)
+    assert len(shown) == 3
 
 
 def test_what_makes_no_sense_is_refused_in_one_line(tmp_path):

@@ -186,6 +186,21 @@ def test_hostile_names_run_nothing(browser: Browser, tmp_path: Path):
     assert browser.run("document.documentElement.scrollWidth") <= 390
 
 
+def test_claims_fit_a_phone(browser: Browser, tmp_path: Path):
+    study = Study(learning_rate=(0.1, 0.5), trials=3)
+    store(tmp_path / "rates", study, results_of(study))
+    text = "https://a.very.long.address.test/" + "q" * 80 + ", an answer"
+    claim = {"name": "a-claim-with-a-long-name", "source": text, "statement": "S" * 90, "verdict": "refuted"}
+    claim |= {"effect": -1e-15, "ci95": [-2e-15, 3.5], "n": 12_000, "explanation": "Because.", "unit": "u" * 60}
+    (tmp_path / "claims.json").write_text(json.dumps({"claims": [claim] * 3, "bounds": {}}))
+    page = write_report(tmp_path)
+    browser.open(page, 390)
+    assert browser.noise == []
+    assert browser.requests == [page.as_uri()]
+    assert browser.run("document.documentElement.scrollWidth") <= 390
+    assert browser.run("document.images.length") == 1
+
+
 def test_link_to_the_values_leads_to_them(browser: Browser, tmp_path: Path):
     study = Study(trials=3)
     store(tmp_path, study, results_of(study))

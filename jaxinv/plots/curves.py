@@ -182,7 +182,7 @@ def learning_rate_curve(
     few = rates.size <= 8
     ax.xaxis.set_major_locator(FixedLocator(rates[order].tolist()) if few else LogLocator(subs=(1.0, 3.0)))
     ax.xaxis.set_minor_locator(NullLocator())
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
     ax.set_xlabel("learning rate")
     ax.set_ylabel(f"{metric_name(metric)} at step {int(results['step'].values[at]):,}")
     ax.grid(axis="y")

@@ -6,20 +6,16 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from jaxinv import files, store
 from jaxinv.errors import DataError, InputError
+from jaxinv.report.datasets import Datasets
 from jaxinv.report.page import MARK, Page
 from jaxinv.report.part import Part
 from jaxinv.report.words import READINGS
-
-if TYPE_CHECKING:
-    import xarray as xr
-
-    from jaxinv.data import Dataset
 
 HTML, MARKDOWN, CSV, PICTURES = "report.html", "report.md", "report.csv", "report_files"
 COLUMNS = ["study", "arm", "learning_rate", "trial", "step", "accuracy", "test_loss", "diverged"]
@@ -40,7 +36,8 @@ def write_report(
     Args:
         folder: a stored run, a folder of `jaxinv replicate`, or one of `jaxinv claims`.
         bounds: arm -> learning rate up to which gradient descent is stable at the start, for the learning-rate figure;
-            by default from `jaxinv.theory`, where there are several learning rates and the dataset is at hand.
+            by default what `claims.json` has under "bounds" (study -> arm -> bound), or else what `jaxinv.theory` says,
+            where there are several learning rates and the dataset is at hand.
         border: bool [H, W], pixels never on in training; by default from the dataset, where it is at hand.
         command: what makes the results; by default what the studies say.
 
@@ -86,27 +83,23 @@ def read_folder(
         raise InputError(f"folder: {str(root)!r} is not a folder; give one with results in it")
     summary, claims = _json(root / "summary.json"), _json(root / "claims.json")
     published = _published(summary, root)
-    parts, datasets = [], Datasets()
+    parts, at_hand = [], Datasets()
     for name in _studies(root):
         results = store.load(root / name if name else root)
-        dataset = datasets.of(results.attrs) if border is None or bounds is None else None
-        mine = published if name == "as_written" and published else None
+        bound = bounds if bounds is not None else _known_bounds(claims, name)
         parts.append(
             Part(
                 results=results,
                 name=name,
-                border=_border(dataset) if border is None else border,
-                bounds=_bounds(results, dataset) if bounds is None else bounds,
-                published=mine,
+                border=border if border is not None else at_hand.border(results),
+                bounds=bound if bound is not None else at_hand.bounds(results),
+                published=published if name == "as_written" and published else None,
             )
         )
     if not parts and claims is None:
         raise InputError(f"folder: {str(root)!r} holds no results; give the folder of a run, replicate or claims")
-    seconds = {
-        name: float(value)
-        for name, value in ((summary or {}).get("seconds") or {}).items()
-        if isinstance(value, int | float)
-    }
+    spent = (claims or summary or {}).get("seconds")
+    seconds = {"total": spent} if isinstance(spent, int | float) else spent if isinstance(spent, dict) else {}
     listed = [] if claims is None else claims.get("claims")
     if not isinstance(listed, list):
         raise DataError(f"{root / 'claims.json'}: holds no list of claims")
@@ -114,10 +107,21 @@ def read_folder(
         parts=parts,
         published=published or {},
         claims=listed,
-        seconds=seconds,
+        about=claims or {},
+        seconds={name: float(value) for name, value in seconds.items() if isinstance(value, int | float)},
         csv=CSV if parts else None,
         command=command,
     )
+
+
+def _known_bounds(claims: dict[str, Any] | None, name: str) -> dict[str, float] | None:
+    """What `claims.json` says of the arms of one of its studies; None where it says nothing of bounds."""
+    if claims is None or "bounds" not in claims:
+        return None
+    of_all = claims["bounds"]
+    of_one = of_all.get(name) if isinstance(of_all, dict) else None
+    arms = of_one.items() if isinstance(of_one, dict) else ()
+    return {str(arm): float(bound) for arm, bound in arms if isinstance(bound, int | float) and bound > 0}
 
 
 def values_csv(parts: Sequence[Part]) -> str:
@@ -169,59 +173,6 @@ def _published(summary: dict[str, Any] | None, root: Path) -> dict[str, float] |
     if not isinstance(value, dict) or not all(isinstance(number, int | float) for number in value.values()):
         raise DataError(f"{root / 'summary.json'}: published holds no figure for each arm")
     return {str(arm): float(number) for arm, number in value.items()}
-
-
-class Datasets:
-    """Datasets of stored results, as far as they are on this machine: nothing is fetched for a page."""
-
-    def __init__(self) -> None:
-        self._read: dict[tuple[Any, ...], Dataset | None] = {}
-
-    def of(self, attrs: Mapping[str, Any]) -> "Dataset | None":
-        """The very dataset that results come from, or None."""
-        study = json.loads(attrs.get("study", "{}"))
-        name, illumination, seed = study.get("dataset"), study.get("illumination", 0.0), study.get("seed", 0)
-        if not isinstance(name, str) or not (name == "mnist" or (name.endswith(".npz") and Path(name).is_file())):
-            return None
-        key = (name, illumination, seed)
-        if key not in self._read:
-            self._read[key] = self._load(name, illumination, seed)
-        dataset = self._read[key]
-        return dataset if dataset is not None and dataset.fingerprint == attrs.get("data_fingerprint") else None
-
-    def _load(self, name: str, illumination: float, seed: int) -> "Dataset | None":
-        from jaxinv import data
-
-        try:
-            dataset = data.load_dataset(name)
-        except (InputError, DataError):  # another file by the same name: the page says that the dataset is not at hand
-            return None
-        return data.relight(dataset, strength=illumination, seed=seed) if illumination else dataset
-
-
-def _border(dataset: "Dataset | None") -> np.ndarray | None:
-    if dataset is None:
-        return None
-    from jaxinv.deltas import border_mask
-
-    return border_mask(dataset.x_train)
-
-
-def _bounds(results: "xr.Dataset", dataset: "Dataset | None") -> dict[str, float]:
-    """The curvature bound of every arm that has a name, for gradient descent on a model that has such a bound."""
-    study = json.loads(results.attrs.get("study", "{}"))
-    arms = [arm for arm in study.get("arms", ()) if isinstance(arm, str)]
-    model = study.get("model")
-    plain = study.get("optimizer") == "sgd" and isinstance(model, str)
-    if dataset is None or not plain or results.sizes["learning_rate"] < 2:
-        return {}
-    from jaxinv.models import get_model
-    from jaxinv.theory import curvature
-
-    if get_model(model).pixel_weights is None:
-        return {}
-    found = {arm: curvature(dataset, arm, model).learning_rate_bound for arm in arms}
-    return {arm: bound for arm, bound in found.items() if bound is not None}
 
 
 def _check_ours(path: Path) -> None:

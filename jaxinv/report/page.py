@@ -11,29 +11,29 @@ import jinja2
 import xarray as xr
 
 from jaxinv.errors import DataError, InputError
-from jaxinv.report import tables, words
+from jaxinv.report import claims, tables, words
 from jaxinv.report.part import Part
-from jaxinv.report.pictures import Picture, pictures
+from jaxinv.report.pictures import Picture, learning_rates, pictures
 from jaxinv.report.tables import Table
 
 MARK = "made by jaxinv report"
-CLAIM = {"name", "source", "statement", "verdict", "effect", "ci95", "n", "explanation"}
 
 
 class Section:
-    """One part on a page."""
+    """One part on a page; `brief` among many, with its learning-rate picture alone."""
 
-    def __init__(self, part: Part) -> None:
+    def __init__(self, part: Part, *, brief: bool = False) -> None:
         self.part = part
         self.id = part.name or "results"
-        self.title = part.title or words.READINGS.get(part.name, part.name) or "Results"
+        self.title = part.title or (not brief and words.READINGS.get(part.name)) or part.name or "Results"
+        self.lede = words.lede([part], {})
         self.verdict = words.verdict(part)
         if part.published is not None:
             self.verdict.insert(0, words.replication(part))
         self.tables: list[Table] = [tables.arms_table(part)]
         if part.comparisons:
             self.tables.append(tables.pairs_table(part))
-        self.pictures: list[Picture] = list(pictures(part))
+        self.pictures: list[Picture] = list(learning_rates(part) if brief else pictures(part))
         self.methods = words.methods(part)
         self.provenance = tables.provenance_table(part)
         self.study = json.dumps(part.study, indent=1, sort_keys=True)
@@ -46,7 +46,8 @@ class Page:
     Attributes:
       parts: the stored studies, in the order of the page.
       published: arm -> published figure, where the parts are two readings of one text.
-      claims: as `claims.json` has them.
+      claims: as `claims.json` has them; with claims the page is theirs, and shows of the parts what fits beside.
+      about: what else `claims.json` says: dataset, quick, seed.
       seconds: what the run took.
       csv: the file of raw values beside the page; None: no link.
       command: what makes the results; by default what the studies say.
@@ -56,6 +57,7 @@ class Page:
     parts: Sequence[Part] = ()
     published: Mapping[str, float] = field(default_factory=dict)
     claims: Sequence[Mapping[str, Any]] = ()
+    about: Mapping[str, Any] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
     csv: str | None = None
     command: str | None = None
@@ -65,61 +67,83 @@ class Page:
         if not self.parts and not self.claims:
             raise InputError("results: none given; a report needs at least one stored study, or claims")
         for place, claim in enumerate(self.claims):
-            missing = CLAIM - set(claim) if isinstance(claim, Mapping) else CLAIM
+            missing = claims.FIELDS - set(claim) if isinstance(claim, Mapping) else claims.FIELDS
             if missing:
                 raise DataError(f"claims: number {place + 1} has no {', '.join(sorted(missing))}")
 
     @cached_property
+    def sections(self) -> list[Section]:
+        """The parts, as they stand on the page."""
+        return [Section(part, brief=bool(self.claims)) for part in self.parts]
+
+    @cached_property
     def context(self) -> dict[str, Any]:
         """What the templates read."""
-        parts = list(self.parts)
+        return {
+            "mark": MARK,
+            "sections": self.sections,
+            "arms": tables.arm_descriptions(self.parts),
+            "seconds": ", ".join(f"{name} {value:.1f} s" for name, value in self.seconds.items()),
+            "csv": self.csv,
+            **(self._claims() if self.claims else self._studies()),
+        }
+
+    def _studies(self) -> dict[str, Any]:
+        parts, sections = list(self.parts), self.sections
         two = {part.name for part in parts} >= set(words.READINGS)
-        sections = [Section(part) for part in parts]
-        if self.claims:
-            headline, findings = tables.claims_counts(self.claims), []
-        elif two:
+        if two:
             headline = words.both_readings(parts)
             findings = [f"{section.title.split(':')[0]}. {section.verdict.pop(0)}" for section in sections]
         else:
             headline, findings = sections[0].verdict[0], sections[0].verdict[1:]
+        one = self.command or words.command(parts)
+        commands = [one] if one else [line for line in map(words.run_command, parts) if line]
         return {
-            "mark": MARK,
-            "title": self.title or (words.question(parts) if not self.claims else "What holds of the claims?"),
-            "lede": words.lede(parts, self.published) if parts and not self.claims else None,
+            "title": self.title or words.question(parts),
+            "lede": words.lede(parts, self.published),
             "headline": headline,
             "findings": findings,
             "why": words.WHY if two else None,
             "readings": tables.readings_table(parts, dict(self.published)) if two and self.published else None,
-            "claims": [_claim(claim) for claim in self.claims],
-            "sections": sections,
-            "single": len(sections) == 1 and not self.claims,
-            "arms": tables.arm_descriptions(parts),
-            "seconds": ", ".join(f"{name} {value:.1f} s" for name, value in self.seconds.items()),
-            "commands": self._commands(),
+            "single": len(sections) == 1,
+            "commands": commands,
             "python": words.python(parts[0]) if len(parts) == 1 else None,
-            "own_objects": bool(parts) and any(words.run_command(part) is None for part in parts),
-            "csv": self.csv,
+            "own_objects": any(words.run_command(part) is None for part in parts),
         }
 
-    def _commands(self) -> list[str]:
-        """What makes the results: the command given, one for the page, or one for each study that names can say."""
-        whole = self.command or (words.command(self.parts) if self.parts and not self.claims else None)
-        each = [words.run_command(part) for part in self.parts] if not whole else [whole]
-        return [line for line in each if line]
+    def _claims(self) -> dict[str, Any]:
+        judged = [claims.shown(claim) for claim in self.claims]
+        ranked = sorted(self.sections, key=lambda section: -len(section.part.cells))  # the widest grid first
+        return {
+            "title": self.title or "What holds of the claims?",
+            "lede": claims.lede(self.about),
+            "headline": claims.counts(self.claims),
+            "findings": [],
+            "overview": claims.overview(judged),
+            "claims": judged,
+            "featured": [(section, picture) for section in ranked for picture in section.pictures],
+            "commands": [self.command or claims.command(self.claims, self.about)],
+        }
 
     def html(self) -> str:
         """The page, self-contained: no request leaves it, and no script runs in it."""
-        return _environment(html=True).get_template("report.html.jinja").render(self.context)
+        return _environment(html=True).get_template(f"{self._kind}.html.jinja").render(self.context)
 
     def markdown(self, pictures_in: str = "report_files") -> str:
         """The page as Markdown, its pictures being the PNG files of a folder."""
-        return _environment(html=False).get_template("report.md.jinja").render(self.context | {"folder": pictures_in})
+        return (
+            _environment(html=False)
+            .get_template(f"{self._kind}.md.jinja")
+            .render(self.context | {"folder": pictures_in})
+        )
 
     def picture_files(self) -> dict[str, bytes]:
         """The PNG files that the Markdown shows, by name."""
-        return {
-            f"{picture.key}.png": picture.png for section in self.context["sections"] for picture in section.pictures
-        }
+        return {f"{picture.key}.png": picture.png for section in self.sections for picture in section.pictures}
+
+    @property
+    def _kind(self) -> str:
+        return "claims" if self.claims else "report"
 
 
 def render(results: "xr.Dataset | Part | Sequence[xr.Dataset | Part]", **options: Any) -> str:
@@ -143,31 +167,6 @@ def render_markdown(results: "xr.Dataset | Part | Sequence[xr.Dataset | Part]", 
 def _parts(results: Any) -> list[Part]:
     several = [results] if isinstance(results, xr.Dataset | Part) else list(results)
     return [item if isinstance(item, Part) else Part(results=item) for item in several]
-
-
-def _claim(claim: Mapping[str, Any]) -> dict[str, Any]:
-    verdict = str(claim["verdict"])
-    low_high = claim["ci95"]
-    return {
-        "name": str(claim["name"]).replace("_", " "),
-        "source": str(claim["source"]),
-        "statement": str(claim["statement"]),
-        "verdict": verdict,
-        "kind": verdict if verdict in tables.VERDICTS else "inconclusive",
-        "sign": tables.VERDICTS.get(verdict, "?"),
-        "effect": _figure(claim["effect"]),
-        "ci95": words.interval((low_high[0], low_high[1]), ".4g") if _pair(low_high) else "n/a",
-        "n": f"{claim['n']:,}" if isinstance(claim["n"], int) else str(claim["n"] or "n/a"),
-        "explanation": str(claim["explanation"]),
-    }
-
-
-def _pair(value: Any) -> bool:
-    return isinstance(value, list | tuple) and len(value) == 2 and all(isinstance(v, int | float) for v in value)
-
-
-def _figure(value: Any) -> str:
-    return words.number(value, ".4g") if isinstance(value, int | float) else "n/a" if value is None else str(value)
 
 
 def _environment(*, html: bool) -> jinja2.Environment:

@@ -56,14 +56,19 @@ def pictures(part: Part) -> Iterator[Picture]:
     """Those pictures that a part has something to show in."""
     if part.comparisons:
         yield _forest(part)
-    if len(part.rates) > 1:
-        yield _learning_rates(part)
+    yield from learning_rates(part)
     if part.published is None:
         yield _distribution(part)
     if len(part.steps) > 1:
         yield _curve(part)
     if part.has_heatmaps:
         yield _heatmaps(part)
+
+
+def learning_rates(part: Part) -> Iterator[Picture]:
+    """Of the pictures of a part, the one of accuracy against learning rate, where it has several."""
+    if len(part.rates) > 1:
+        yield _learning_rates(part)
 
 
 def _forest(part: Part) -> Picture:

@@ -1,7 +1,7 @@
 """The tables of a page: a header, rows of text, and which columns are figures."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from jaxinv.report.part import Part
@@ -122,15 +122,3 @@ def arm_descriptions(parts: Sequence[Part]) -> Table | None:
     """What each arm does, where jaxinv knows."""
     rows = {arm: part.described(arm) for part in parts for arm in part.arms if part.described(arm)}
     return Table("The arms", ["arm", "images become"], [list(row) for row in rows.items()], 2) if rows else None
-
-
-VERDICTS = {"supported": "✔", "refuted": "✘", "inconclusive": "?"}
-
-
-def claims_counts(claims: Sequence[Mapping[str, Any]]) -> str:
-    """How many claims came out which way."""
-    counts = {verdict: sum(claim.get("verdict") == verdict for claim in claims) for verdict in VERDICTS}
-    return (
-        f"Of {len(claims)} claims, {counts['supported']} are supported, {counts['refuted']} refuted and "
-        f"{counts['inconclusive']} inconclusive."
-    )

@@ -79,8 +79,9 @@ def lede(parts: Sequence[Part], published: Mapping[str, float]) -> str:
             "code runs is not what its text says. Both were run here."
         )
     rates = f"learning rate {first.rates[0]:g}" if len(first.rates) == 1 else f"{len(first.rates)} learning rates"
+    trials = plural(first.done, "paired trial" if len(first.arms) > 1 else "trial")
     return (
-        f"{what}, {rates}, batches of {first.study.get('batch_size', '?')}: {plural(first.done, 'paired trial')} of "
+        f"{what}, {rates}, batches of {first.study.get('batch_size', '?')}: {trials} of "
         f"{plural(int(first.study.get('steps', 0)), 'update')} under {listed(first.arms)}."
     )
 
