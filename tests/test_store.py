@@ -183,7 +183,7 @@ def test_part_of_a_block(tmp_path: Path) -> None:
         store.write(0, results_of(LAYOUT, 0, 1))
         store.write(1, results_of(LAYOUT, 1, 2))
         check_values(store.read())
-        for first, trials in ((0, 4), (4, 5), (5, 1), (3, 2), (8, 3)):
+        for first, trials in ((0, 4), (4, 5), (5, 1), (3, 2), (8, 3), (12, 4), (-1, 1)):
             with pytest.raises(ValueError, match="do not continue a block"):
                 store.write(first, results_of(LAYOUT, first, trials))
         with pytest.raises(ValueError, match="accuracy has shape"):

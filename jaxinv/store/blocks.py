@@ -87,7 +87,7 @@ class Blocks:
             weights = weights + mark.weights if mark else weights
         return weights, filled
 
-    def write(self, index: int, old: Mark | None, new: Block) -> Mark:
+    def write(self, index: int, old: Mark | None, new: Block) -> None:
         """Put further trials behind those of a block's mark, which must still fit."""
         rows = {name: np.asarray(getattr(new, name)) for name in PER_TRIAL}
         weights = WeightSum.zero(self.layout)
@@ -104,10 +104,8 @@ class Blocks:
             digests[name] = self._digest(name, index, filled, chunk[:, :, :filled].tobytes())
             if chunk.size:
                 self.files.write(block_key(name, self.layout, index), encode(chunk))
-        mark = Mark(filled, digests, weights.add(new))
-        self._write_mark(index, mark)
+        self._write_mark(index, Mark(filled, digests, weights.add(new)))
         self.write_done(index, filled)
-        return mark
 
     def write_done(self, index: int, filled: int) -> None:
         """Let `done` show the first trials of a block as finished."""

@@ -222,8 +222,8 @@ class Progress:
     def check(self, first: int, trials: int) -> int:
         """The block that these trials continue; ValueError where they continue none."""
         index = first // self.block
-        filled = self.filled[index]
-        if first != index * self.block + filled or not 0 < trials <= self.sizes[index] - filled:
+        room = self.sizes[index] - self.filled[index] if 0 <= first < self.trials else 0
+        if not 0 < trials <= room or first != index * self.block + self.filled[index]:
             raise ValueError(f"trials {first} to {first + trials - 1} do not continue a block of {self.block}")
         return index
 

@@ -202,7 +202,8 @@ def _create(path: Path, data: bytes, durable: bool) -> None:
             file = path.open("xb")
             break
         except FileNotFoundError:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(FileExistsError):
+                path.parent.mkdir(parents=True)
     else:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
     with file:

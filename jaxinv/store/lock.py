@@ -85,9 +85,8 @@ class FileLock:
         try:
             os.ftruncate(self._file, 0)
             os.pwrite(self._file, myself().encode(), 0)
-        except (
-            OSError
-        ) as error:  # the name is a courtesy to others; a full disk must not keep a finished run from being read
+        except OSError as error:
+            # The name is a courtesy to others: a full disk must not keep a finished run from being read.
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
 
@@ -155,7 +154,9 @@ class Lease:
 def acquire(files: Files) -> Lock:
     """Lock a folder for a run; DataError where another run, or what is left of its processes, is using it."""
     if not isinstance(files, LocalFiles):
-        return Lease(files)
+        lease = Lease(files)
+        files.remove(PLAN)
+        return lease
     with ExitStack() as stack:
         lock = FileLock(files.root)
         stack.callback(lock.release)
@@ -173,13 +174,13 @@ def join(files: Files) -> Lock:
 
 
 def _dead(found: dict[str, Any]) -> bool:
-    if found["host"] != socket.gethostname() or not hasattr(os, "fork"):
+    if found["host"] != socket.gethostname() or os.name != "posix":  # elsewhere, signal 0 is no question but the end
         return False
     try:
         os.kill(found["pid"], 0)
     except ProcessLookupError:
         return True
-    except OSError:
+    except PermissionError:  # somebody else's, and alive
         return False
     return False
 

@@ -111,7 +111,6 @@ class Store:
                 store = cls(files, layout, block, attrs, lock)
                 store._begin(study, stored)
                 if process_count > 1:
-                    stack.callback(files.remove, PLAN)
                     plan = plans.Plan(token, block, store._progress.filled.tolist(), store.attrs)
                     plans.publish(files, plan)
             left = [first // store.block for first, _ in store._progress.left()]
@@ -160,6 +159,7 @@ class Store:
             )
         if self.layout.pixel_weights:
             put_chunk(self.files, WEIGHT_DELTA, weights.mean())
+        self.files.remove(PLAN)
 
     def read(self) -> xr.Dataset:
         """The results, as `load` gives them."""
