@@ -32,9 +32,7 @@ from jaxinv.stats.description import plain
 from jaxinv.study import Study
 from jaxinv.trial import Arm, Setting
 
-MOST_INPUTS = 4096
-"""Up to so many inputs, bias included, E[x̃x̃ᵀ] is written down: 134 MB of float64."""
-
+MOST_INPUTS = 4096  # up to so many, bias included, E[x̃x̃ᵀ] is written down: 134 MB of float64
 _EXACT_ROWS = 256  # so many squares of 255 add up to less than 2^24: float32 sums of them are exact in any order
 _SLAB = 1 << 22  # values converted at a time
 _TILE = 1000  # test images looked at together
@@ -139,9 +137,14 @@ def curvature(
 
 
 class Translation(NamedTuple):
-    """Parameters for another arm, max |Δlogit| over the test images, and the largest |logit| there."""
+    """Parameters for another arm, max |Δlogit| over the test images, and the largest |logit| there.
+
+    `own` says whether they are a setting of the network's own weights. Without a bias, or with zero padding, which
+    stays 0 while the background changes, the first layer needs an offset besides.
+    """
 
     params: Any
+    own: bool
     max_difference: float
     largest_logit: float
     images: int
@@ -171,7 +174,7 @@ def translate(
 
     Raises:
         InputError: no such weights exist: an arm is not affine, the target destroys pixels that the source shows, or
-            the model cannot take the map in (a convolution padded with a value that the map would have to change).
+            the model cannot take the map in (a convolution, where the scale differs between pixels).
     """
     model = get_model(model)
     (scale, offset), (scale_to, offset_to) = (_affine(dataset, get_arm(arm)) for arm in (source, target))
@@ -201,7 +204,8 @@ def translate(
             wanted = np.asarray(logits(params, pixels, *before))
             apart = max(apart, float(np.abs(wanted - np.asarray(logits(new, pixels, *after))).max()))
             size = max(size, float(np.abs(wanted).max()))
-    return Translation(new, apart, size, len(dataset.x_test))
+        own = not any(np.any(leaf) for name in new.keys() - params.keys() for leaf in jax.tree.leaves(new[name]))
+    return Translation(new, own, apart, size, len(dataset.x_test))
 
 
 def refuse_fold(model: Model, scale: np.ndarray, offset: np.ndarray) -> None:
@@ -311,10 +315,7 @@ def _mapped(moments: np.ndarray, scale: np.ndarray, offset: np.ndarray) -> np.nd
 def _by_lanczos(
     images: np.ndarray, affine: tuple[np.ndarray, np.ndarray] | None, bias: bool, inputs: int
 ) -> tuple[float, float]:
-    """λ and trace of E[x̃x̃ᵀ] by products with the data alone, slab by slab.
-
-    Lanczos is power iteration that keeps what it has seen: as many products, far more digits.
-    """
+    """λ and trace of E[x̃x̃ᵀ] by products with the data alone: Lanczos, power iteration that keeps what it has seen."""
     from scipy.sparse import linalg
 
     count, pixels = images.shape

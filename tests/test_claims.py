@@ -23,6 +23,7 @@ WIDE = {
     "same-functions",
     "training-finds-others",
     "border-explains-it",
+    "inverting-hurts-a-convnet",
     "centring-removes-it",
     "batch-norm-removes-it",
     "batch-norm-needs-no-mean",
@@ -183,6 +184,11 @@ def test_training_finds_others():
     for correct, wanted in ((answers(0.9, 0.9), "supported"), (same, "refuted")):
         found = judge("training-finds-others", apart=Apart(np.zeros(0), correct), independent=independent)
         assert found.verdict == wanted
+
+
+@pytest.mark.parametrize(("other", "wanted"), [(0.85, "supported"), (0.9, "refuted"), (0.895, "inconclusive")])
+def test_inverting_hurts_a_convnet(other, wanted):
+    assert judge("inverting-hurts-a-convnet", convnet=made_up({"normal": 0.9, "inverted": other})).verdict == wanted
 
 
 @pytest.mark.parametrize(("dark", "wanted"), [(0.85, "supported"), (0.55, "refuted"), (0.7, "inconclusive")])

@@ -174,6 +174,7 @@ def test_runner_descends_steadily_below_the_bound_and_not_far_above(arm, mnist):
         ("mlp", "inverted"),
         ("mlp_nobias", "inverted"),
         ("mlp_bn", "inverted"),
+        ("cnn", "inverted+pixel_mean"),
     ],
 )
 def test_fold_onto_raw_pixels_gives_the_same_logits(model, arm, mnist):
@@ -184,8 +185,11 @@ def test_fold_onto_raw_pixels_gives_the_same_logits(model, arm, mnist):
     assert single.max_difference <= 1e-4
     assert double.max_difference <= 1e-10
     assert single.images == 1000
+    assert single.own == (model in ("softmax", "mlp"))
     assert double.largest_logit > 0.1
-    assert double.params["first"]["weight"].dtype == np.float64
+    assert all(leaf.dtype == np.float64 for leaf in jax.tree.leaves(double.params))
+    if model == "cnn":
+        return
     # and once more without the library's own comparison
     chosen = get_arm(arm)
     images = mnist.x_test[:50].astype(np.float32)
@@ -275,6 +279,10 @@ def test_refusals_say_why(mnist):
     with pytest.raises(InputError, match="'stiff' cannot take the map in exactly: it pads with 0"):
         theory.translate(stiff, params, state, data, source="inverted")
     assert theory.translate(stiff, params, state, data, source="normal").max_difference <= 1e-4
+    convnet = get_model("cnn").init(jax.random.key(0), (28, 28, 1), 10)
+    with pytest.raises(InputError, match=r"'cnn' cannot take the map in exactly: .*SAME padding.*differs from pixel"):
+        theory.translate("cnn", *convnet, mnist, source="pixel_zscore")
+    assert theory.translate("cnn", *convnet, mnist, source="normal").own
     with pytest.raises(InputError, match="model: 'bare' does not say"):
         theory.translate(bare, params, state, data, source="normal")
     with pytest.raises(InputError, match="model: the first layer of 'bare' does not read pixels directly"):

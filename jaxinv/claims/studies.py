@@ -13,6 +13,7 @@ MATTERS = 0.005
 
 TUTORIAL_RATE = 0.5
 GENTLE_RATE = 0.05
+CONVNET = {"model": "cnn", "learning_rate": 0.2, "steps": 100}
 RATES = octaves(1 / 256, 8)
 CENTRED = ("channel_mean", "inverted+channel_mean", "pixel_mean", "inverted+pixel_mean")
 SCALED = {"channel_mean": "channel_zscore", "pixel_mean": "pixel_zscore"}
@@ -59,6 +60,11 @@ def mlp_bn(lab: Lab) -> xr.Dataset:
     arms = ("normal", "inverted", *SCALED)
     chosen = {"model": "mlp_bn", "arms": arms, "learning_rate": (GENTLE_RATE, TUTORIAL_RATE), "steps": 100}
     return lab.run("mlp_bn", lab.study(**chosen, trials=lab.trials(8, 80)))
+
+
+def convnet(lab: Lab) -> xr.Dataset:
+    """Two convolutions."""
+    return lab.run("convnet", lab.study(**CONVNET, trials=lab.trials(6, 40)))
 
 
 def without_border(lab: Lab) -> tuple[xr.Dataset, Preprocess]:
