@@ -188,7 +188,7 @@ EVIL |= {"ci95": [0.5, 1.5], "n": 3, "explanation": "<img src=x onerror=alert(1)
 @pytest.mark.parametrize("claims", [(), (EVIL,)])
 def test_names_come_out_escaped(claims):
     results = results_of(Study(trials=4)).isel(arm=[0, 1, 1, 1, 1]).assign_coords(arm=list(HOSTILE))
-    fields = json.loads(results.attrs["study"]) | {"model": "```\n<b>", "dataset": "<script>alert(1)</script>"}
+    fields = json.loads(results.attrs["study"]) | {"model": "x\n```\n<b>", "dataset": "<script>alert(1)</script>"}
     results.attrs |= {"study": json.dumps(fields), "device": "<u>"}
     options = {"claims": claims, "title": "<h1>&</h1>"}
     page, text = render(results, **options), render_markdown(results, **options)
