@@ -12,9 +12,9 @@ import numpy as np
 from jaxinv import deltas, keys
 from jaxinv.data import Dataset, load_dataset
 from jaxinv.errors import InputError
-from jaxinv.models import Model, get_model
+from jaxinv.models import Model, check_model, get_model
 from jaxinv.optimizers import get_optimizer
-from jaxinv.preprocess import Preprocess, get_arm, transform
+from jaxinv.preprocess import Preprocess, check_output, fit_arms, get_arm, transform
 from jaxinv.study import Study
 from jaxinv.trial import Arm, Data, Outcome, Setting, Trial, whole_trial
 
@@ -69,8 +69,8 @@ class Job:
         folded: list[tuple[int, Arm]] = []
         unfolded: list[tuple[int, Arm]] = []
         single: list[Group] = []
-        for position, arm in enumerate(self.arms):
-            params = arm.fit(data.x_train)
+        for position, (arm, params) in enumerate(zip(self.arms, fit_arms(self.arms, data.x_train), strict=True)):
+            check_output(arm, params, shape)
             if arm.affine is None:
                 images = transform(arm, params, data.x_train), transform(arm, params, data.x_test)
                 identity = Arm(np.ones((1, *shape), np.float32), np.zeros((1, *shape), np.float32))
@@ -134,7 +134,9 @@ def prepare(study: Study, *, data_dir: str | None = None) -> Job:
 
         dataset = relight(dataset, strength=study.illumination, seed=study.seed)
     arms = tuple(get_arm(arm) for arm in study.arms)
-    return Job(study, dataset, arms, get_model(study.model), get_optimizer(study.optimizer))
+    model = get_model(study.model)
+    check_model(model, dataset.image_shape, dataset.classes)
+    return Job(study, dataset, arms, model, get_optimizer(study.optimizer))
 
 
 def make_trial(study: Study, arm: str | Preprocess | None = None) -> tuple[Callable[..., Outcome], Arm, Data]:
