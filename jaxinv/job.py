@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import jax
@@ -70,7 +70,8 @@ class Job:
         unfolded: list[tuple[int, Arm]] = []
         single: list[Group] = []
         for position, (arm, params) in enumerate(zip(self.arms, fit_arms(self.arms, data.x_train), strict=True)):
-            check_output(arm, params, shape)
+            if not arm.built_in:
+                check_output(arm, params, shape)
             if arm.affine is None:
                 images = transform(arm, params, data.x_train), transform(arm, params, data.x_test)
                 identity = Arm(np.ones((1, *shape), np.float32), np.zeros((1, *shape), np.float32))
@@ -135,8 +136,11 @@ def prepare(study: Study, *, data_dir: str | None = None) -> Job:
         dataset = relight(dataset, strength=study.illumination, seed=study.seed)
     arms = tuple(get_arm(arm) for arm in study.arms)
     model = get_model(study.model)
-    check_model(model, dataset.image_shape, dataset.classes)
+    _check_model(model, dataset.image_shape, dataset.classes)
     return Job(study, dataset, arms, model, get_optimizer(study.optimizer))
+
+
+_check_model = lru_cache(check_model)  # it traces the model, which takes longer than a small run may
 
 
 def make_trial(study: Study, arm: str | Preprocess | None = None) -> tuple[Callable[..., Outcome], Arm, Data]:

@@ -49,6 +49,16 @@ def map_settings(phase: Callable[..., Any], *, one_by_one: bool) -> Callable[...
     return in_turn
 
 
+def mesh(devices: tuple[Device, ...]) -> Mesh:
+    """The devices in a row, the trials along it."""
+    return Mesh(list(devices), (TRIALS,), axis_types=(jax.sharding.AxisType.Auto,))
+
+
+def everywhere(devices: tuple[Device, ...]) -> NamedSharding:
+    """A whole copy on each device."""
+    return NamedSharding(mesh(devices), P())
+
+
 class Plan(NamedTuple):
     """What a program is compiled for. Equal plans share one program within a process.
 
@@ -74,24 +84,24 @@ class Plan(NamedTuple):
         """Trials in one call, over all devices."""
         return self.per_device * len(self.devices)
 
-    @property
-    def mesh(self) -> Mesh:
-        return Mesh(list(self.devices), (TRIALS,), axis_types=(jax.sharding.AxisType.Auto,))
-
 
 class Program:
     """A plan, compiled: called with trial numbers, it returns their `Outcome`, arrays that begin with axes T, A, L."""
 
     def __init__(self, plan: Plan, data: Data) -> None:
         self.plan = plan
-        self.spread = NamedSharding(plan.mesh, P(TRIALS))
-        self.everywhere = NamedSharding(plan.mesh, P())
+        self.spread = NamedSharding(mesh(plan.devices), P(TRIALS))
+        self.everywhere = everywhere(plan.devices)
         shape = plan.trial.image_shape
         pixels = jax.ShapeDtypeStruct((plan.arms, *shape), jnp.float32, sharding=self.everywhere)
         described = lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=self.everywhere)  # noqa: E731
         traced = partial(_chunk, plan)
         mapped = jax.shard_map(
-            traced, mesh=plan.mesh, in_specs=(P(), P(TRIALS), P(), P(), P()), out_specs=P(TRIALS), check_vma=False
+            traced,
+            mesh=mesh(plan.devices),
+            in_specs=(P(), P(TRIALS), P(), P(), P()),
+            out_specs=P(TRIALS),
+            check_vma=False,
         )
         with jax.default_matmul_precision("highest" if plan.precision == "exact" else "default"):
             lowered = jax.jit(mapped).lower(

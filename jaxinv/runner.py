@@ -3,28 +3,31 @@
 import json
 import logging
 import os
-import sys
+import platform
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from functools import cache
 from importlib import metadata
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import jax
 import numpy as np
 import xarray as xr
 
 from jaxinv import keys, sizing
+from jaxinv.data import Dataset
 from jaxinv.distributed import barrier, membership
 from jaxinv.errors import DataError, InputError
 from jaxinv.job import Group, Job, prepare
-from jaxinv.program import Plan, Program, program
+from jaxinv.program import Plan, Program, everywhere, program
 from jaxinv.progress import Report, reporting
 from jaxinv.sizing import Device
 from jaxinv.store import Block, Layout, Memory, Store, check_folder
 from jaxinv.study import Study
-from jaxinv.trial import Outcome
+from jaxinv.trial import Data, Outcome
 
 LOG = logging.getLogger(__name__)
 
@@ -145,6 +148,9 @@ def local_devices(count: int | None) -> tuple[Device, ...]:
     return tuple(available[:count])
 
 
+_placed: WeakKeyDictionary[Dataset, dict[Any, Data]] = WeakKeyDictionary()
+
+
 class Worker:
     """Computes the outcomes of any trials of a job, a call at a time; compiles when the first are asked for."""
 
@@ -203,7 +209,7 @@ class Worker:
         self._root = keys.root_key(self.job.study.seed)
         rates = np.asarray(self.job.study.learning_rates, np.float32)
         for group in self.job.groups:
-            data = self.job.data(group, self.sizes.tile)
+            data = self._data(group)
             plan = Plan(
                 trial=self.job.trial(group, keep_correct=self.per_image),
                 arms=len(group.positions),
@@ -214,9 +220,19 @@ class Worker:
                 precision=self.job.study.precision,
             )
             call = program(plan, data)
-            self._ready.append((group, call, call.place((rates, group.arm, data))))
+            self._ready.append((group, call, (*call.place((rates, group.arm)), data)))
             self._root = call.place(self._root)
         self.compile_seconds += time.monotonic() - start
+
+    def _data(self, group: Group) -> Data:
+        """A group's arrays on every device; images as stored stay there for the next run of the same dataset."""
+        stored = group.images[0] is self.job.dataset.x_train
+        kept = _placed.setdefault(self.job.dataset, {}) if stored else {}
+        key = self.sizes.tile, self.devices
+        if key not in kept:
+            kept.clear()
+            kept[key] = jax.device_put(self.job.data(group, self.sizes.tile), everywhere(self.devices))
+        return kept[key]
 
     def _halve(self) -> None:
         if self.sizes.per_device == 1:
@@ -255,15 +271,19 @@ def _join(parts: list[Block]) -> Block:
     return Block(*joined)
 
 
+@cache
+def versions() -> dict[str, str]:
+    """Of what computed the results."""
+    packages = ("jaxinv", "jax", "jaxlib", "flax", "optax", "numpy")
+    return {name: metadata.version(name) for name in packages} | {"python": platform.python_version()}
+
+
 def provenance(job: Job, devices: tuple[Device, ...]) -> dict[str, str]:
     """What identifies results: study, data, versions, device."""
-    packages = ("jaxinv", "jax", "jaxlib", "flax", "optax", "numpy")
-    versions = {name: metadata.version(name) for name in packages}
-    versions["python"] = ".".join(str(part) for part in sys.version_info[:3])
     return {
         "study": job.study.to_json(),
         "study_hash": job.study.hash,
         "data_fingerprint": job.dataset.fingerprint,
-        "versions": json.dumps(versions),
+        "versions": json.dumps(versions()),
         "device": f"{len(devices)} x {devices[0].device_kind} ({devices[0].platform})",
     }

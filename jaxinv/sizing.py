@@ -2,6 +2,7 @@
 
 import math
 import os
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jax
@@ -10,6 +11,7 @@ from jax.extend import core as jex
 
 from jaxinv import keys
 from jaxinv.job import Job
+from jaxinv.models import Model
 
 Device = Any  # jax.Device, which type checkers take for a variable
 
@@ -31,14 +33,33 @@ class Sizes(NamedTuple):
     why: str
 
 
-def activation_bytes(job: Job) -> int:
-    """The most memory that any one value needs for one image, on the way from pixels to logits."""
+class Costs(NamedTuple):
+    """What a model costs for one image, counted from its shapes."""
+
+    activation_bytes: int  # the most memory that any one value needs on the way from pixels to logits
+    forward_flops: float
+    update_flops: float  # forward, and the gradient of the weights
+
+
+@lru_cache
+def costs(model: Model, image_shape: tuple[int, int, int], classes: int) -> Costs:
+    """Memory and arithmetic of a model: products and convolutions, multiply and add apart."""
     count = 8
-    start = jax.eval_shape(lambda key: job.model.init(key, job.image_shape, job.dataset.classes), keys.root_key(0))
-    images = jax.ShapeDtypeStruct((count, *job.image_shape), jnp.float32)
-    traced = jax.make_jaxpr(lambda p, s, x: job.model.apply(p, s, x, train=False, key=None)[0])(*start, images)
+    key = jax.eval_shape(keys.root_key, 0)
+    start = jax.eval_shape(lambda key: model.init(key, image_shape, classes), key)
+    images = jax.ShapeDtypeStruct((count, *image_shape), jnp.float32)
+
+    def logits(params: Any, state: Any, x: jax.Array) -> jax.Array:
+        return model.apply(params, state, x, train=False, key=None)[0]
+
+    def gradient(params: Any, state: Any, x: jax.Array, key: jax.Array) -> Any:
+        return jax.grad(lambda p: model.apply(p, state, x, train=True, key=key)[0].sum())(params)
+
+    forward = jax.make_jaxpr(logits)(*start, images).jaxpr
+    update = jax.make_jaxpr(gradient)(*start, images, key).jaxpr
     parameters = {leaf.shape for leaf in jax.tree.leaves(start)}
-    return max(_bytes(traced.jaxpr, parameters), 4 * math.prod(job.image_shape) * count) // count
+    most = max(_bytes(forward, parameters), 4 * math.prod(image_shape) * count)
+    return Costs(most // count, _flops(forward) / count, _flops(update) / count)
 
 
 def choose(job: Job, devices: tuple[Device, ...], chunk: int | None, processes: int = 1) -> Sizes:
@@ -50,7 +71,7 @@ def choose(job: Job, devices: tuple[Device, ...], chunk: int | None, processes: 
     study = job.study
     networks = len(study.arms) * len(study.learning_rates)
     weights = sum(4 * math.prod(leaf.shape) for leaf in jax.tree.leaves(job.parameters))
-    per_image = activation_bytes(job)
+    per_image = costs(job.model, job.image_shape, job.dataset.classes).activation_bytes
     cpu = devices[0].platform == "cpu"
     hidden = per_image > 4 * math.prod(job.image_shape)  # larger than the image itself: convolutions
     wide = not (cpu and hidden)
@@ -97,20 +118,9 @@ def trials_a_second(job: Job, device: Device) -> float:
 
 
 def flops(job: Job) -> float:
-    """Arithmetic of one trial under all arms and learning rates: products and convolutions, multiply and add apart."""
+    """Arithmetic of one trial under all arms and learning rates."""
     study = job.study
-    start = jax.eval_shape(lambda key: job.model.init(key, job.image_shape, job.dataset.classes), keys.root_key(0))
-    images = jax.ShapeDtypeStruct((1, *job.image_shape), jnp.float32)
-    key = jax.eval_shape(keys.root_key, 0)
-
-    def logits(params: Any, state: Any, x: jax.Array) -> jax.Array:
-        return job.model.apply(params, state, x, train=False, key=None)[0]
-
-    def gradient(params: Any, state: Any, x: jax.Array, key: jax.Array) -> Any:
-        return jax.grad(lambda p: job.model.apply(p, state, x, train=True, key=key)[0].sum())(params)
-
-    forward = _flops(jax.make_jaxpr(logits)(*start, images).jaxpr)
-    update = _flops(jax.make_jaxpr(gradient)(*start, images, key).jaxpr)
+    _, forward, update = costs(job.model, job.image_shape, job.dataset.classes)
     looks = len(study.eval_steps) * len(job.dataset.x_test)
     return len(study.arms) * len(study.learning_rates) * (study.steps * study.batch_size * update + looks * forward)
 
