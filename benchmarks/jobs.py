@@ -36,7 +36,7 @@ class Job:
       arms: A of them.
       learning_rate: of the SGD.
       initial: weights by name, each with a leading trial axis: dense ones [T, outputs, inputs], kernels
-        [T, 3, 3, inputs, outputs].
+        [T, outputs, inputs, 3, 3]. What a dense layer reads of a convolution is in the order channel, row, column.
     """
 
     model: str
@@ -99,7 +99,7 @@ def random_weights(
     rng = np.random.default_rng(seed)
     weights = {}
     for name, shape in weight_shapes(model, image_shape, classes).items():
-        fan_in = int(np.prod(shape[:-1])) if name.startswith("conv") else shape[-1]
+        fan_in = int(np.prod(shape[1:]))
         values = (
             rng.normal(size=(trials, *shape)) / np.sqrt(fan_in)
             if name.endswith("weight")
@@ -124,8 +124,8 @@ def weight_shapes(model: str, image_shape: tuple[int, int, int], classes: int) -
         return shapes | {"last.weight": (classes, HIDDEN), "last.bias": (classes,)}
     one, two = CHANNELS
     features = (height // 4) * (width // 4) * two
-    shapes = {"conv1.weight": (3, 3, channels, one), "conv1.bias": (one,), "conv2.weight": (3, 3, one, two)}
-    return shapes | {"conv2.bias": (two,), "last.weight": (classes, features), "last.bias": (classes,)}
+    shapes = {"first.weight": (one, channels, 3, 3), "first.bias": (one,), "second.weight": (two, one, 3, 3)}
+    return shapes | {"second.bias": (two,), "last.weight": (classes, features), "last.bias": (classes,)}
 
 
 HIDDEN = 128

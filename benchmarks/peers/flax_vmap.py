@@ -19,13 +19,13 @@ class Cnn(nnx.Module):
     def __init__(self, image_shape: tuple[int, int, int], classes: int, rngs: nnx.Rngs) -> None:
         height, width, channels = image_shape
         one, two = CHANNELS
-        self.conv1 = nnx.Conv(channels, one, (3, 3), rngs=rngs)
-        self.conv2 = nnx.Conv(one, two, (3, 3), rngs=rngs)
+        self.first = nnx.Conv(channels, one, (3, 3), rngs=rngs)
+        self.second = nnx.Conv(one, two, (3, 3), rngs=rngs)
         self.last = nnx.Linear((height // 4) * (width // 4) * two, classes, rngs=rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        x = nnx.max_pool(nnx.relu(self.conv1(x)), (2, 2), strides=(2, 2))
-        x = nnx.max_pool(nnx.relu(self.conv2(x)), (2, 2), strides=(2, 2))
+        x = nnx.relu(nnx.max_pool(self.first(x), (2, 2), strides=(2, 2)))
+        x = nnx.relu(nnx.max_pool(self.second(x), (2, 2), strides=(2, 2)))
         return self.last(x.reshape(x.shape[0], -1))
 
 
@@ -69,8 +69,13 @@ def starting_weights(job: Job, structure: nnx.State) -> nnx.State:
     state = nnx.to_pure_dict(structure)
     for name, value in job.initial.items():
         layer, kind = name.split(".")
-        linear = layer == "last" and kind == "weight"
-        state[layer]["kernel" if kind == "weight" else kind] = jnp.asarray(value.swapaxes(1, 2) if linear else value)
+        if name == "last.weight":  # here the features come in the order row, column, channel
+            height, width, _ = job.image_shape
+            maps = value.reshape(job.trials, job.classes, -1, height // 4, width // 4)
+            value = maps.transpose(0, 3, 4, 2, 1).reshape(job.trials, -1, job.classes)
+        elif kind == "weight":
+            value = value.transpose(0, 3, 4, 2, 1)
+        state[layer]["kernel" if kind == "weight" else kind] = jnp.asarray(value)
     trained = jax.tree.map(lambda leaf: leaf, structure)
     nnx.replace_by_pure_dict(trained, state)
     return trained

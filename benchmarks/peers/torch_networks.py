@@ -45,21 +45,11 @@ def network(job: Job) -> nn.Module:
 
 
 def starting_weights(job: Job, trial: int) -> dict[str, torch.Tensor]:
-    """One trial's parameters at the start, in PyTorch's layouts."""
+    """One trial's parameters at the start."""
     if job.model == "softmax":
         inputs = int(np.prod(job.image_shape))
         return {"weight": torch.zeros(job.classes, inputs), "bias": torch.zeros(job.classes)}
-    return {name: torch.from_numpy(_torch_layout(job, name, value[trial])) for name, value in job.initial.items()}
-
-
-def _torch_layout(job: Job, name: str, value: np.ndarray) -> np.ndarray:
-    if name.startswith("conv") and name.endswith("weight"):
-        return np.ascontiguousarray(value.transpose(3, 2, 0, 1))
-    if job.model == "cnn" and name == "last.weight":  # reads features [H, W, K]; here they come as [K, H, W]
-        height, width, _ = job.image_shape
-        features = value.reshape(len(value), height // 4, width // 4, -1).transpose(0, 3, 1, 2)
-        return np.ascontiguousarray(features.reshape(len(value), -1))
-    return value.copy()
+    return {name: torch.tensor(value[trial]) for name, value in job.initial.items()}
 
 
 class Mlp(nn.Module):
@@ -77,11 +67,11 @@ class Cnn(nn.Module):
         super().__init__()
         height, width, channels = image_shape
         one, two = CHANNELS
-        self.conv1 = nn.Conv2d(channels, one, 3, padding="same")
-        self.conv2 = nn.Conv2d(one, two, 3, padding="same")
+        self.first = nn.Conv2d(channels, one, 3, padding="same")
+        self.second = nn.Conv2d(one, two, 3, padding="same")
         self.last = nn.Linear((height // 4) * (width // 4) * two, classes)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = nn.functional.max_pool2d(self.conv1(x).relu(), 2)
-        x = nn.functional.max_pool2d(self.conv2(x).relu(), 2)
+        x = nn.functional.max_pool2d(self.first(x), 2).relu()
+        x = nn.functional.max_pool2d(self.second(x), 2).relu()
         return self.last(x.flatten(1))
