@@ -52,7 +52,24 @@ _HOME = {
     "run": "runner",
 }
 
-__all__ = [*_HOME]
+__all__ = [
+    "Comparison",
+    "DataError",
+    "Dataset",
+    "InputError",
+    "Model",
+    "Preprocess",
+    "Study",
+    "compare",
+    "compare_all",
+    "from_linen",
+    "from_nnx",
+    "load",
+    "load_dataset",
+    "make_trial",
+    "relight",
+    "run",
+]
 
 
 def __getattr__(name: str) -> Any:

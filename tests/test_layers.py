@@ -93,6 +93,7 @@ def test_importing_the_package_and_the_command_line_loads_no_jax() -> None:
 
 
 def test_the_facade_offers_what_it_names() -> None:
+    assert set(jaxinv.__all__) == set(jaxinv._HOME)
     for name in jaxinv.__all__:
         assert getattr(jaxinv, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
