@@ -13,7 +13,7 @@ import zarr
 
 from jaxinv.errors import DataError, InputError
 from jaxinv.store import check_folder, describe_progress, load
-from tests.test_store import ATTRS, check_values, fill, make_study, open_store, whole_run
+from tests.test_store import ATTRS, check_values, fast_folder, fill, make_study, open_store, whole_run
 
 BLOCK, TRIALS = 4, 10
 ARRAYS = ("accuracy", "test_loss", "diverged", "layer_delta")
@@ -37,6 +37,11 @@ def names_of_files() -> Iterator[str]:
 
 
 FILES = sorted(names_of_files())
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    yield from fast_folder()
 
 
 @pytest.fixture(scope="module")
