@@ -261,6 +261,15 @@ def test_processes_left_over_keep_the_folder(tmp_path: Path) -> None:
     whole_run(tmp_path)
 
 
+def test_a_late_process_joins_its_own_launch_only(tmp_path: Path) -> None:
+    open_store(tmp_path, process_index=0, process_count=2, token="t").close()
+    with open_store(tmp_path, process_index=1, process_count=2, token="t") as late:
+        assert late.todo() == [(8, 2)]
+        fill(late)
+    with open_store(tmp_path), pytest.raises(DataError, match="process 0 did not open"):
+        open_store(tmp_path, process_index=1, process_count=2, token="t", timeout=0.1)
+
+
 # What runs in a Python of its own.
 
 forked: list[int] = []
