@@ -11,8 +11,8 @@ into one taller product where the images are shared and only the weights differ)
 [C, H, W, B], so that a patch is a copy of long rows. The gradients are the two other products and, for the images, the
 sum of the patches' gradients where they came from: shifted copies are added, nothing is scattered.
 
-`phases` splits the output's positions by their parity, y[f, p, q, h, w, b] = (output at 2 h + p, 2 w + q). The pooling
-over 2 x 2 neighbours that follows is then a maximum of four contiguous arrays.
+`conv_phases` splits the output's positions by their parity, y[f, q, p, h, w, b] = (output at 2 h + p, 2 w + q). The
+pooling over 2 x 2 neighbours that follows is then a maximum of four contiguous arrays.
 
 Users' own flax models take part through `conv_general_dilated`:
 
@@ -63,38 +63,36 @@ class _Axis(NamedTuple):
 
 
 def _patches(x: jax.Array, rows: _Axis, cols: _Axis) -> jax.Array:
-    """[C, H, W, B] to P: [C * taps, phases * positions * B]."""
+    """[C, H, W, B] to P: [C * taps, phases * positions * B]; taps (i, j), phases (column, row)."""
     padded = jnp.pad(x, ((0, 0), (rows.low, rows.high), (cols.low, cols.high), (0, 0)))
-    pieces = [
-        padded[
-            :,
-            slice(r := rows.offset(i, p), r + (rows.outputs - 1) * rows.period + 1, rows.period),
-            slice(c := cols.offset(j, q), c + (cols.outputs - 1) * cols.period + 1, cols.period),
-        ]
-        for i in range(rows.kernel)
-        for j in range(cols.kernel)
-        for p in range(rows.phases)
-        for q in range(cols.phases)
-    ]
-    return jnp.stack(pieces, 1).reshape(x.shape[0] * rows.kernel * cols.kernel, -1)
+    # One axis after the other: as fast as both at once, with fewer pieces to compile.
+    cut = jnp.stack(_take(padded, rows, axis=1), 1)
+    cut = cut.reshape(x.shape[0] * rows.kernel, rows.phases, rows.outputs, *padded.shape[2:])
+    return jnp.stack(_take(cut, cols, axis=3), 1).reshape(x.shape[0] * rows.kernel * cols.kernel, -1)
 
 
-def _put_back(pieces: dict[tuple[int, int], jax.Array], along: _Axis, axis: int) -> jax.Array:
-    """Add what each (tap, phase) took from the images to where it took it, along one axis: `outputs` long to `size`."""
+def _take(a: jax.Array, along: _Axis, axis: int) -> list[jax.Array]:
+    """What each tap reads at the positions of each phase, along one axis: padded length to `outputs`."""
+    starts = [along.offset(tap, phase) for tap in range(along.kernel) for phase in range(along.phases)]
+    reach = (along.outputs - 1) * along.period + 1
+    return [lax.slice_in_dim(a, start, start + reach, along.period, axis) for start in starts]
+
+
+def _put_back(pieces: Sequence[jax.Array], along: _Axis, axis: int) -> jax.Array:
+    """The transpose of padding and `_take`, along one axis: all is added where it was read; `outputs` to `size`."""
     blocks = -(-(along.low + along.size + along.high) // along.period)
-    sums: list[jax.Array | None] = [None] * along.period
-    for (tap, phase), piece in pieces.items():
-        shift, residue = divmod(along.offset(tap, phase), along.period)
+    zero = jnp.zeros((), pieces[0].dtype)
+    sums: dict[int, jax.Array] = {}
+    for n, piece in enumerate(pieces):
+        shift, residue = divmod(along.offset(*divmod(n, along.phases)), along.period)
         config = [(0, 0, 0)] * piece.ndim
         config[axis] = (shift, blocks - along.outputs - shift, 0)
-        term = lax.pad(piece, jnp.zeros((), piece.dtype), config)
-        before = sums[residue]
-        sums[residue] = term if before is None else before + term
-    shape = next(term.shape for term in sums if term is not None)
-    dtype = next(iter(pieces.values())).dtype
-    full = jnp.stack([jnp.zeros(shape, dtype) if term is None else term for term in sums], axis + 1)
-    full = full.reshape(*shape[:axis], blocks * along.period, *shape[axis + 1 :])
-    return lax.slice_in_dim(full, along.low, along.low + along.size, axis=axis)
+        term = lax.pad(piece, zero, config)
+        sums[residue] = sums[residue] + term if residue in sums else term
+    untouched = jnp.zeros_like(next(iter(sums.values())))
+    whole = jnp.stack([sums.get(residue, untouched) for residue in range(along.period)], axis + 1)
+    whole = whole.reshape(*untouched.shape[:axis], blocks * along.period, *untouched.shape[axis + 1 :])
+    return lax.slice_in_dim(whole, along.low, along.low + along.size, axis=axis)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
@@ -105,23 +103,20 @@ def _product(x: jax.Array, w: jax.Array, rows: _Axis, cols: _Axis, precision: An
 def _product_fwd(x: jax.Array, w: jax.Array, rows: _Axis, cols: _Axis, precision: Any) -> tuple[jax.Array, Any]:
     patches = _patches(x, rows, cols)
     y = jnp.matmul(w.reshape(w.shape[0], -1), patches, precision=precision)
-    return y.reshape(w.shape[0], rows.phases, cols.phases, rows.outputs, cols.outputs, x.shape[-1]), (w, patches)
+    return y.reshape(w.shape[0], cols.phases, rows.phases, rows.outputs, cols.outputs, x.shape[-1]), (w, patches)
 
 
 def _product_bwd(rows: _Axis, cols: _Axis, precision: Any, kept: Any, dy: jax.Array) -> tuple[jax.Array, jax.Array]:
     w, patches = kept
-    dy = dy.reshape(w.shape[0], -1)
+    form, dy = dy.shape[1:], dy.reshape(w.shape[0], -1)
     # The taller factor comes first: 0.52 against 0.64 ms for [72, 19600] x [16, 19600] on one CPU core.
     dw = lax.dot_general(patches, dy, (((1,), (1,)), ((), ())), precision=precision).T.reshape(w.shape)
     dp = lax.dot_general(w.reshape(w.shape[0], -1), dy, (((0,), (0,)), ((), ())), precision=precision)
-    dp = dp.reshape(
-        -1, rows.kernel, cols.kernel, rows.phases, cols.phases, rows.outputs, cols.outputs,
-        dy.shape[1] // (rows.phases * cols.phases * rows.outputs * cols.outputs),
-    )  # fmt: skip
-    # One axis after the other: a third of the time of both at once.
-    by_row = {(i, p): dp[:, i, :, p] for i in range(rows.kernel) for p in range(rows.phases)}
+    dp = dp.reshape(w.shape[1], rows.kernel, cols.kernel, *form)
+    # One axis after the other takes a third of the time of both at once.
+    by_row = [dp[:, tap, :, :, phase] for tap in range(rows.kernel) for phase in range(rows.phases)]
     dp = _put_back(by_row, rows, axis=3)  # [C, kernel, phases, H, outputs, B]
-    by_col = {(j, q): dp[:, j, q] for j in range(cols.kernel) for q in range(cols.phases)}
+    by_col = [dp[:, tap, phase] for tap in range(cols.kernel) for phase in range(cols.phases)]
     return _put_back(by_col, cols, axis=2), dw
 
 
@@ -141,7 +136,7 @@ def _xla(x: jax.Array, w: jax.Array, rows: _Axis, cols: _Axis, precision: Any) -
     )
     y = y[:, : rows.outputs * rows.phases, : cols.outputs * cols.phases]
     y = y.reshape(w.shape[0], rows.outputs, rows.phases, cols.outputs, cols.phases, x.shape[-1])
-    return y.transpose(0, 2, 4, 1, 3, 5)
+    return y.transpose(0, 4, 2, 1, 3, 5)
 
 
 def conv(
@@ -175,7 +170,7 @@ def conv_phases(x: jax.Array, w: jax.Array, *, padding: Padding = "SAME", precis
     """`conv` with the output split by the parity of its position, ready for `max_pool_phases`.
 
     Returns:
-        [F, 2, 2, H'//2, W'//2, B]: y[:, p, q, h, w] is `conv`'s output at row 2 h + p, column 2 w + q. The last row or
+        [F, 2, 2, H'//2, W'//2, B]: y[:, q, p, h, w] is `conv`'s output at row 2 h + p, column 2 w + q. The last row or
         column of an odd size, which 2 x 2 pooling leaves out, is not computed.
 
     >>> conv_phases(jnp.ones((1, 5, 4, 2)), jnp.ones((3, 1, 3, 3))).shape
@@ -232,11 +227,12 @@ def _max_pool_bwd(kept: Any, g: jax.Array) -> tuple[jax.Array]:
     y, largest = kept
     taken = jnp.zeros(largest.shape, bool)
     pieces = []
-    for p, q in ((0, 0), (0, 1), (1, 0), (1, 1)):
-        here = (y[:, p, q] == largest) & ~taken
+    for q, p in ((0, 0), (1, 0), (0, 1), (1, 1)):  # row-major in (p, q)
+        here = (y[:, q, p] == largest) & ~taken
         taken = taken | here
         pieces.append(jnp.where(here, g, jnp.zeros_like(g)))
-    return (jnp.stack(pieces, 1).reshape(y.shape),)
+    upper_left, upper_right, lower_left, lower_right = pieces
+    return (jnp.stack([upper_left, lower_left, upper_right, lower_right], 1).reshape(y.shape),)
 
 
 max_pool_phases.defvjp(_max_pool_fwd, _max_pool_bwd)

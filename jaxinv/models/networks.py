@@ -1,5 +1,6 @@
 """The built-in networks."""
 
+import math
 from functools import partial
 
 import jax
@@ -10,22 +11,25 @@ from flax import nnx
 from jaxinv import conv, errors
 from jaxinv.errors import InputError
 from jaxinv.models.adapters import OFFSET, from_nnx
-from jaxinv.models.layers import ZEROS, BatchNorm, ConvBlock, Dense, channel_major, feature_major
+from jaxinv.models.layers import (
+    BatchNorm,
+    ConvBlock,
+    Dense,
+    channel_major,
+    feature_major,
+    he,
+    lecun,
+    truncated_normals,
+)
 from jaxinv.models.model import ImageShape, Model, Params
-
-# weights are output-major, [outputs, inputs, ...]
-_LECUN = nnx.initializers.lecun_normal(in_axis=1, out_axis=0)
-_HE = nnx.initializers.he_normal(in_axis=1, out_axis=0)
 
 
 class Softmax(nnx.Module):
     """Softmax regression: logits = W x + b, from zero, as in the TensorFlow tutorial."""
 
     def __init__(self, image_shape: ImageShape, classes: int, rngs: nnx.Rngs, *, bias: bool = True) -> None:
-        height, width, channels = image_shape
-        self.first = Dense(
-            height * width * channels, classes, weight_init=ZEROS, bias_init=ZEROS if bias else None, rngs=rngs
-        )
+        weight = jnp.zeros((classes, math.prod(image_shape)), jnp.float32)
+        self.first = Dense(weight, _zeros(classes) if bias else None)
 
     def __call__(self, images: jax.Array, offset: jax.Array | None = None) -> jax.Array:
         return self.first(feature_major(images), offset).T
@@ -49,11 +53,10 @@ class Mlp(nnx.Module):
         bias: bool = True,
         norm: bool = False,
     ) -> None:
-        height, width, channels = image_shape
-        first_bias = ZEROS if bias and not norm else None
-        self.first = Dense(height * width * channels, hidden, weight_init=_LECUN, bias_init=first_bias, rngs=rngs)
+        first, last = truncated_normals(rngs.params(), (hidden, math.prod(image_shape)), (classes, hidden))
+        self.first = Dense(lecun(first), _zeros(hidden) if bias and not norm else None)
         self.norm = BatchNorm(hidden) if norm else None
-        self.last = Dense(hidden, classes, weight_init=_LECUN, rngs=rngs)
+        self.last = Dense(lecun(last), _zeros(classes))
 
     def __call__(self, images: jax.Array, offset: jax.Array | None = None) -> jax.Array:
         h = self.first(feature_major(images), offset)
@@ -74,10 +77,11 @@ class Cnn(nnx.Module):
 
     def __init__(self, image_shape: ImageShape, classes: int, rngs: nnx.Rngs, *, norm: bool = False) -> None:
         height, width, channels = _poolable(image_shape)
-        bias = None if norm else ZEROS
-        self.first = ConvBlock(channels, 8, 3, weight_init=_HE, bias_init=bias, rngs=rngs)
-        self.second = ConvBlock(8, 16, 3, weight_init=_HE, bias_init=bias, rngs=rngs)
-        self.last = Dense(16 * height * width, classes, weight_init=_LECUN, rngs=rngs)
+        shapes = (8, channels, 3, 3), (16, 8, 3, 3), (classes, 16 * height * width)
+        first, second, last = truncated_normals(rngs.params(), *shapes)
+        self.first = ConvBlock(he(first), None if norm else _zeros(8))
+        self.second = ConvBlock(he(second), None if norm else _zeros(16))
+        self.last = Dense(lecun(last), _zeros(classes))
 
     def __call__(self, images: jax.Array, offset: jax.Array | None = None) -> jax.Array:
         h = self.second(self.first(channel_major(images), offset))
@@ -93,17 +97,22 @@ class DeepMnist(nnx.Module):
 
     def __init__(self, image_shape: ImageShape, classes: int, rngs: nnx.Rngs) -> None:
         height, width, channels = _poolable(image_shape)
-        weights, biases = nnx.initializers.truncated_normal(0.1), nnx.initializers.constant(0.1)
-        self.first = ConvBlock(channels, 32, 5, weight_init=weights, bias_init=biases, rngs=rngs)
-        self.second = ConvBlock(32, 64, 5, weight_init=weights, bias_init=biases, rngs=rngs)
-        self.third = Dense(64 * height * width, 1024, weight_init=weights, bias_init=biases, rngs=rngs)
+        shapes = (32, channels, 5, 5), (64, 32, 5, 5), (1024, 64 * height * width), (classes, 1024)
+        first, second, third, last = (0.1 * normals for normals in truncated_normals(rngs.params(), *shapes))
+        self.first = ConvBlock(first, jnp.full(32, 0.1, jnp.float32))
+        self.second = ConvBlock(second, jnp.full(64, 0.1, jnp.float32))
+        self.third = Dense(third, jnp.full(1024, 0.1, jnp.float32))
         self.dropout = nnx.Dropout(0.5, rngs=rngs)
-        self.last = Dense(1024, classes, weight_init=weights, bias_init=biases, rngs=rngs)
+        self.last = Dense(last, jnp.full(classes, 0.1, jnp.float32))
 
     def __call__(self, images: jax.Array, offset: jax.Array | None = None) -> jax.Array:
         h = self.second(self.first(channel_major(images), offset))
         h = self.dropout(jax.nn.relu(self.third(h.reshape(-1, h.shape[-1]))))
         return self.last(h).T
+
+
+def _zeros(size: int) -> jax.Array:
+    return jnp.zeros(size, jnp.float32)
 
 
 def _poolable(image_shape: ImageShape) -> ImageShape:
