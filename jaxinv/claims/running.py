@@ -145,9 +145,11 @@ def table(result: dict[str, Any]) -> str:
     trials = "with few trials (--quick)" if result["quick"] else "in full"
     made += textwrap.wrap(
         f"{len(rows)} claims on {result['dataset']}, {trials}: {result['seconds']:.0f} s. Supported: the 95% interval "
-        "lies where the claim says. Refuted: it lies elsewhere. Inconclusive: it leaves both open. Intervals cover "
-        "new trials on the same test images, that of inverting-lowers-accuracy new test images too.",
+        "lies where the claim says. Refuted: it lies elsewhere. Inconclusive: it leaves both open. Each claim is "
+        "judged by itself. Intervals cover new trials on the same test images, that of inverting-lowers-accuracy new "
+        "test images too.",
         WIDTH,
+        break_on_hyphens=False,
     )
     return "\n".join(made)
 
