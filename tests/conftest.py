@@ -1,12 +1,18 @@
 """Every test runs on four CPU devices and under strict JAX: no silent rank promotion, warnings are errors."""
 
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
 import pytest
+from hypothesis import settings
 
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+settings.register_profile("patient", deadline=None)  # a busy machine is no failure
+settings.load_profile("patient")
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
@@ -21,3 +27,12 @@ def shared_data() -> Path:
     if not SHARED.is_dir():
         pytest.skip("no data beside the checkout")
     return SHARED
+
+
+@pytest.fixture(autouse=True)
+def _loggers_as_they_were() -> Iterator[None]:
+    """The command line, which owns its process, sets levels; tests share theirs."""
+    logger = logging.getLogger("jaxinv")
+    before = logger.level
+    yield
+    logger.setLevel(before)
