@@ -64,7 +64,7 @@ class Options:
     def study(self, trials: int) -> ji.Study:
         """The published job with so many trials."""
         if self.tiny:
-            return ji.Study(dataset=ours.small_mnist(), trials=trials, steps=5, seed=self.seed)
+            return ji.Study(dataset=ours.small_mnist(), trials=trials, steps=3, seed=self.seed)
         return ji.Study(trials=trials, seed=self.seed)
 
     def command(self, trials: int, dataset: str, *more: str) -> list[str]:
