@@ -8,7 +8,7 @@ from benchmarks.jobs import Job
 from benchmarks.peers import Run
 from benchmarks.peers.torch_networks import DEVICE, Data, data
 
-CHUNK = 20  # trials; the fastest of 5, 10, 20, 50 and 100 on 2 cores
+CHUNK = 20  # trials at a time; 10 and 20 were alike on a busy machine
 
 
 def prepare(job: Job) -> Run:
