@@ -1,6 +1,7 @@
 """What this machine does with a study: speed against the number of trials, and against what the hardware could do."""
 
 import json
+import math
 import os
 import platform
 import resource
@@ -188,18 +189,25 @@ def table(result: dict[str, Any], other: dict[str, Any] | None = None) -> str:
     )
 
 
-def read(path: str) -> dict[str, Any]:
-    """A result that `jaxinv bench --json` printed.
+def read(path: str, study: Study) -> dict[str, Any]:
+    """What `jaxinv bench --json` printed of the same study elsewhere.
 
     Raises:
-      InputError: the file is not one.
+      InputError: the file is not that.
     """
     try:
         result = json.loads(Path(path).read_text())
-        if not {"rows", "ceilings", "machine"} <= set(result):
-            raise ValueError("it is not a benchmark's")
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(f"against: {path!r} cannot be used ({error}); give a file that bench --json made") from None
+        theirs = {**result["study"], "trials": study.trials}
+        speeds = [float(row["trials_per_second"]) for row in result["rows"] if isinstance(row["trials"], int)]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        reason = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
+        raise InputError(f"against: {path!r} cannot be used ({reason}); give a file that bench --json made") from None
+    if not speeds or not all(0 < speed < math.inf for speed in speeds):
+        raise InputError(f"against: {path!r} holds no speeds; give a file that bench --json made")
+    ours = study.to_dict()
+    different = [name for name in ours if theirs.get(name) != ours[name]]
+    if different:
+        raise InputError(f"against: {path!r} is of another study (other {', '.join(different)}); measure the same one")
     return result
 
 

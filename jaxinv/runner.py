@@ -82,6 +82,7 @@ def run(
         check_folder(out, study)
     chosen = local_devices(devices)
     job = prepare(study, data_dir=data_dir)
+    LOG.debug("read %r", job.dataset)
     layout = Layout(
         arms=study.arm_names,
         learning_rates=study.learning_rates,
@@ -116,6 +117,8 @@ def run(
                 LOG.warning(note)
         report = stack.enter_context(reporting("training", progress))
         before = finished = int(sink.done.sum())
+        if out is not None:
+            LOG.debug("%s: %d of %d trials are there", out, finished, study.trials)
         report(finished, study.trials)
         for first, count in sink.todo():
             parts: list[Block] = []
@@ -124,6 +127,7 @@ def run(
                 finished += part.diverged.shape[2]
                 report(finished, study.trials)
             sink.write(first, _join(parts))
+            LOG.debug("trials %d to %d: kept after %.1f s", first, first + count - 1, time.monotonic() - started)
         barrier("jaxinv: all trials are stored", members)
         sink.finish()
         barrier("jaxinv: the run is finished", members)
@@ -219,7 +223,15 @@ class Worker:
                 wide_evaluation=self.sizes.wide,
                 precision=self.job.study.precision,
             )
+            since = time.monotonic()
             call = program(plan, data)
+            LOG.debug(
+                "program of %d arm(s), %d rate(s), %d trials on each of %d device(s): %.2f s to compile, %.0f MiB",
+                *plan[1:4],
+                len(plan.devices),
+                time.monotonic() - since,
+                call.bytes / 2**20,
+            )
             self._ready.append((group, call, (*call.place((rates, group.arm)), data)))
             self._root = call.place(self._root)
         self.compile_seconds += time.monotonic() - start
@@ -240,6 +252,7 @@ class Worker:
                 "memory: one trial at a time does not fit the device; use a smaller batch_size or fewer arms"
             )
         half = self.sizes.per_device // 2
+        LOG.debug("memory ran out with %d trials on a device: %d from here on", self.sizes.per_device, half)
         self.sizes = self.sizes._replace(per_device=half, why="halved when memory ran out")
         self._ready = []
 

@@ -4,6 +4,7 @@ The command line does this; a library must not, so `ji.run` leaves both to its c
 """
 
 import contextlib
+import logging
 import os
 import stat
 import sys
@@ -22,6 +23,7 @@ def configure(*, devices: int | None = None, cache: bool = True) -> None:
         with contextlib.suppress(RuntimeError):  # JAX is in use already: whoever began has settled it
             jax.config.update("jax_num_cpu_devices", max(cores(), devices or 1))
     folder = cache_folder() if cache else None
+    logging.getLogger(__name__).debug("compiled programs: %s", folder or "not kept")
     if folder is None:
         jax.config.update("jax_enable_compilation_cache", False)
         return

@@ -19,7 +19,7 @@ def draw_arms(dataset: str, out: str, arms: tuple[str, ...] = tuple(catalogue.AR
       InputError: another kind of file, or a folder that is not there.
     """
     path = Path(out)
-    if path.suffix not in (".png", ".svg"):
+    if path.suffix not in (".png", ".svg") or "\0" in out:
         raise InputError(f"out: {out!r} is not a picture file; give a name that ends in .png or .svg")
     if not path.parent.is_dir():
         raise InputError(f"out: {str(path.parent)!r} is not a folder")

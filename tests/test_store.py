@@ -347,6 +347,8 @@ def test_refuses_what_is_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         "a\0b": "is not the name of a folder",
         "~nobody-of-that-name/x": "is not the name of a folder",
         "no-such-protocol://x/y": "cannot be opened",
+        "zip://x": "cannot be opened",
+        "data://x": "cannot be read",
     }.items():
         for refused in (lambda out=out: check_folder(out, make_study()), lambda out=out: open_store(out)):
             with pytest.raises(InputError, match=f"^out: .*{reason}") as error:

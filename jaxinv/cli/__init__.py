@@ -15,7 +15,7 @@ from jaxinv.cli.options import Interrupted
 from jaxinv.errors import DataError, InputError, unknown
 
 DONE, FAILED, SENSELESS, RESUMABLE, INTERRUPTED = 0, 1, 2, 75, 130
-DESCRIPTION = "Train many small networks under several input preprocessings, paired trial by trial."
+DESCRIPTION = "Train many small networks under several preprocessings, paired trial by trial."
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -47,7 +47,9 @@ def parse(arguments: Sequence[str]) -> Any:
     shown = io.StringIO()
     try:
         with contextlib.redirect_stderr(shown):
-            return app.cli(args=list(arguments), prog="jaxinv", description=DESCRIPTION)
+            return app.cli(
+                args=list(arguments), prog="jaxinv", description=DESCRIPTION, config=(tyro.conf.FlagCreatePairsOff,)
+            )
     except SystemExit as exit:
         if not exit.code:
             raise

@@ -7,8 +7,23 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from jaxinv import catalogue
-from jaxinv.cli.options import Machine, Output, StudyFlags, fill, keep_stdout, print_json, print_names, resumable
+from jaxinv.cli.options import (
+    Flag,
+    Machine,
+    Output,
+    StudyFlags,
+    fill,
+    keep_stdout,
+    optional,
+    print_json,
+    print_names,
+    resumable,
+)
 from jaxinv.errors import InputError
+
+Dir = Annotated[str, tyro.conf.arg(metavar="DIR")]
+DataDir = Annotated[str | None, optional("DIR", "TFDS_DATA_DIR, or ~/tensorflow_datasets")]
+LearningRate = Annotated[float | None, optional("FLOAT", "the run's only one")]
 
 
 @dataclass(kw_only=True)
@@ -24,7 +39,7 @@ class Replicate(Machine, Output):
     """Fresh trials of 50 updates, as its text says."""
     seed: int = 0
     """Root of all randomness."""
-    out: str = "runs/replicate"
+    out: Dir = "runs/replicate"
     """Folder for results, summary.json and figures; the same command again resumes."""
 
     def __call__(self) -> None:
@@ -55,21 +70,21 @@ class Replicate(Machine, Output):
 class Run(Machine, Output, StudyFlags):
     """Run a study: the same trials under every arm and learning rate.
 
-    Example: jaxinv run --arms normal inverted pixel_mean --learning-rate 0.05 0.5 --trials 200 --out runs/rates
+    Example: jaxinv run --arms normal zca --learning-rate 0.05 0.5 --out runs/zca
     """
 
-    out: str | None = None
-    """Folder for the results; the same command again resumes, more --trials add to it (default: print only)."""
-    data_dir: str | None = None
-    """Where tensorflow-datasets keeps its data (default: TFDS_DATA_DIR, or ~/tensorflow_datasets)."""
+    out: Annotated[str | None, optional("DIR", "print only")] = None
+    """Folder for the results; the same command again resumes, more --trials add to it."""
+    data_dir: DataDir = None
+    """Where tensorflow-datasets keeps its data."""
 
-    distributed: bool = False
+    distributed: Flag = False
     """One of several processes, each with its own share of the trials; on clusters that JAX knows, found by itself."""
-    coordinator: Annotated[str | None, tyro.conf.arg(metavar="HOST:PORT")] = None
-    """Where process 0 listens, where JAX cannot know."""
-    num_processes: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    coordinator: Annotated[str | None, optional("HOST:PORT", "found by JAX")] = None
+    """Where process 0 listens."""
+    num_processes: Annotated[int | None, optional("N", "found by JAX")] = None
     """How many processes there are."""
-    process_id: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    process_id: Annotated[int | None, optional("N", "found by JAX")] = None
     """Which one this is, from 0."""
 
     def __call__(self) -> None:
@@ -114,22 +129,22 @@ class Run(Machine, Output, StudyFlags):
 
 @dataclass(kw_only=True)
 class Claims(Machine, Output):
-    """Put the claims of the two discussions to the test: a study, a statistic and a verdict for each.
+    """Put the claims of the two discussions to the test, each with a verdict.
 
     Example: jaxinv claims --quick
     """
 
-    names: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
-    """Which claims (default: all)."""
-    quick: bool = False
+    names: Annotated[tuple[str, ...], tyro.conf.Positional, optional("[NAME ...]", "all")] = ()
+    """Which claims."""
+    quick: Flag = False
     """Few trials: two minutes, and "inconclusive" where they do not suffice."""
     dataset: str = "mnist"
     """What to test them on."""
     seed: int = 0
     """Root of all randomness."""
-    out: str = "runs/claims"
+    out: Dir = "runs/claims"
     """Folder for results, claims.json, figure and report; the same command again resumes."""
-    data_dir: str | None = None
+    data_dir: DataDir = None
     """Where tensorflow-datasets keeps its data."""
 
     def __call__(self) -> None:
@@ -163,15 +178,15 @@ class Compare(Output):
     Example: jaxinv compare runs/rates normal inverted --learning-rate 0.5
     """
 
-    folder: tyro.conf.Positional[str]
+    folder: tyro.conf.Positional[Dir]
     """A run's folder."""
-    arms: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
-    """Two arms (default: all pairs)."""
-    learning_rate: float | None = None
-    """Which, where the run has several."""
+    arms: Annotated[tuple[str, ...], tyro.conf.Positional, optional("[ARM ARM]", "all pairs")] = ()
+    """Two arms."""
+    learning_rate: LearningRate = None
+    """Which learning rate."""
     metric: Literal["accuracy", "test_loss"] = "accuracy"
     """What to compare."""
-    margin: float | None = None
+    margin: Annotated[float | None, optional("FLOAT", "do not")] = None
     """Also test for equivalence within this margin."""
     alpha: float = 0.05
     """Level of the tests."""
@@ -205,14 +220,14 @@ class Power(Output):
     Example: jaxinv power runs/rates normal inverted --effect 0.002
     """
 
-    folder: tyro.conf.Positional[str]
+    folder: tyro.conf.Positional[Dir]
     """The pilot's folder."""
-    arms: Annotated[tuple[str, str], tyro.conf.Positional]
+    arms: Annotated[tuple[str, str], tyro.conf.Positional, tyro.conf.arg(metavar="ARM ARM")]
     """Two arms."""
-    learning_rate: float | None = None
-    """Which, where the run has several."""
-    effect: float | None = None
-    """The difference in accuracy to find (default: the pilot's own)."""
+    learning_rate: LearningRate = None
+    """Which learning rate."""
+    effect: Annotated[float | None, optional("FLOAT", "the pilot's own")] = None
+    """The difference in accuracy to find."""
     target: float = 0.8
     """The chance to find it."""
     alpha: float = 0.05
@@ -231,12 +246,12 @@ class Power(Output):
 
 @dataclass(kw_only=True)
 class Report(Output):
-    """Write a page about a folder of results: report.html, report.md and the raw values as report.csv.
+    """Write a page about a folder of results: report.html, .md and values as .csv.
 
     Example: jaxinv report runs/replicate
     """
 
-    folder: tyro.conf.Positional[str]
+    folder: tyro.conf.Positional[Dir]
     """A folder made by run, replicate or claims."""
 
     def __call__(self) -> None:
@@ -258,7 +273,7 @@ class Arms(Output):
 
     dataset: str = "mnist"
     """Whose images to draw."""
-    out: str | None = None
+    out: Annotated[str | None, optional("FILE", "none")] = None
     """A picture file (.png or .svg)."""
 
     def __call__(self) -> None:
@@ -280,7 +295,7 @@ class Datasets(Output):
     Example: jaxinv datasets --data-dir ~/tensorflow_datasets
     """
 
-    data_dir: str | None = None
+    data_dir: DataDir = None
     """Where tensorflow-datasets keeps its data."""
 
     def __call__(self) -> None:
@@ -295,18 +310,18 @@ class Datasets(Output):
 
 @dataclass(kw_only=True)
 class Bench(Machine, Output, StudyFlags):
-    """Measure what this machine does with a study: trials/s, and how near that is to what the hardware could do.
+    """Measure what this machine does with a study, against what it could do.
 
     Example: jaxinv bench --model mlp --most 1000 --json > here.json
     """
 
     most: int = 1000
     """Measure 1, 10, 100, ... trials, up to so many; --trials is left out of account."""
-    against: str | None = None
+    against: Annotated[str | None, optional("FILE", "none")] = None
     """Another machine's result (its --json), to compare with."""
-    out: str | None = None
+    out: Annotated[str | None, optional("DIR", "print only")] = None
     """Folder for bench.json and a figure."""
-    data_dir: str | None = None
+    data_dir: DataDir = None
     """Where tensorflow-datasets keeps its data."""
 
     def __call__(self) -> None:
@@ -314,7 +329,7 @@ class Bench(Machine, Output, StudyFlags):
         self.ready()
         from jaxinv import bench
 
-        other = None if self.against is None else bench.read(self.against)
+        other = None if self.against is None else bench.read(self.against, study)
         result = bench.measure(
             study,
             most=self.most,

@@ -7,35 +7,53 @@ import os
 import signal
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal
 
 import tyro
 
+from jaxinv import catalogue
+from jaxinv.errors import InputError
 from jaxinv.study import Study
 
 FIELDS: dict[str, Any] = {name: item.default for name, item in Study.__dataclass_fields__.items()}
+
+
+def optional(metavar: str, default: str) -> Any:
+    """How help shows an option that may be left away: what it takes, and what happens without it."""
+    return tyro.conf.arg(metavar=metavar, help_behavior_hint=f"(default: {default})")
+
+
+Flag = Annotated[bool, tyro.conf.arg(help_behavior_hint="")]
+
+
+def named(what: str, names: Iterable[str]) -> Any:
+    """How help shows an option that takes one of some names."""
+    return tyro.conf.arg(metavar="NAME", help=f"{what}: {', '.join(names)}.")
 
 
 @dataclass(kw_only=True)
 class Machine:
     """Options of every command that computes."""
 
-    devices: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
-    """Use only N of this machine's devices (default: all; each core of a CPU is one)."""
-    chunk: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
-    """Trials in one call over all devices (default: what caches or memory allow)."""
-    cache: bool = True
-    """Keep compiled programs for the next run, in a folder of your own."""
-    quiet: bool = False
+    devices: Annotated[int | None, optional("N", "all; each core of a CPU is one")] = None
+    """Use only N of this machine's devices."""
+    chunk: Annotated[int | None, optional("N", "what caches or memory allow")] = None
+    """Trials in one call over all devices."""
+    cache: Annotated[Flag, tyro.conf.arg(help="Do not keep compiled programs for the next run.")] = True
+    quiet: Flag = False
     """No progress, no notes."""
+    verbose: Flag = False
+    """Say what is decided, compiled, read and stored, and how long it takes."""
 
     def ready(self) -> None:
         """Settle devices and compile cache before JAX is first used."""
         from jaxinv import runtime
 
-        level = logging.ERROR if self.quiet else logging.INFO
+        if self.quiet and self.verbose:
+            raise InputError("verbose: --quiet and --verbose exclude each other; give one of them")
+        level = logging.ERROR if self.quiet else logging.DEBUG if self.verbose else logging.INFO
         logging.basicConfig(format="jaxinv: %(message)s", level=logging.ERROR)
         logging.getLogger("jaxinv").setLevel(level)
         runtime.configure(devices=self.devices, cache=self.cache)
@@ -45,7 +63,7 @@ class Machine:
 class Output:
     """Options of every command."""
 
-    json: bool = False
+    json: Flag = False
     """Print exactly one JSON object on standard output."""
 
 
@@ -56,19 +74,17 @@ class StudyFlags:
     dataset: str = FIELDS["dataset"]
     """mnist, tfds:<name>, or the path of an .npz."""
     arms: tuple[str, ...] = FIELDS["arms"]
-    """Preprocessings to compare; + composes, left to right."""
-    model: str = FIELDS["model"]
-    """What is trained."""
-    optimizer: str = FIELDS["optimizer"]
-    """One of optax's, by name."""
+    """Preprocessings to compare, of those that `jaxinv arms` lists; + composes, left to right."""
+    model: Annotated[str, named("What is trained", catalogue.MODELS)] = FIELDS["model"]
+    optimizer: Annotated[str, named("One of optax's", catalogue.OPTIMIZERS)] = FIELDS["optimizer"]
     learning_rate: tuple[float, ...] = (FIELDS["learning_rate"],)
     """One or several: an axis of the results."""
     batch_size: int = FIELDS["batch_size"]
     """Examples a step."""
     steps: int = FIELDS["steps"]
     """Updates a trial."""
-    eval_every: int | None = FIELDS["eval_every"]
-    """Evaluate every so many steps (default: at the end)."""
+    eval_every: Annotated[int | None, optional("N", "at the end")] = FIELDS["eval_every"]
+    """Evaluate every so many steps."""
     trials: int = FIELDS["trials"]
     """How many trials, each with its own initial weights and batches."""
     seed: int = FIELDS["seed"]

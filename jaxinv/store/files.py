@@ -14,6 +14,7 @@ from typing import Protocol
 from jaxinv.errors import DataError, InputError
 
 SCRATCH = ".tmp"
+REFUSALS = (OSError, ValueError, NotImplementedError)  # how file systems of fsspec say no
 KEPT = "what was finished is kept; put that right and run the same command again"
 
 
@@ -126,7 +127,7 @@ class RemoteFiles:
             raise InputError(f"out: {url!r} is a URL, which needs fsspec (pip install fsspec)") from None
         try:
             self.system, self.root = fsspec.core.url_to_fs(url)
-        except (ValueError, ImportError) as error:
+        except (*REFUSALS, ImportError) as error:
             raise InputError(f"out: {url!r} cannot be opened ({_line(error)})") from error
         self.url = url.rstrip("/")
         self.root = self.root.rstrip("/")
@@ -142,7 +143,7 @@ class RemoteFiles:
             return self.system.cat_file(f"{self.root}/{key}")
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except OSError as error:
+        except REFUSALS as error:
             raise DataError(f"{self.path(key)}: cannot be read ({_line(error)})") from error
 
     def write(self, key: str, data: bytes, *, durable: bool = False) -> None:
@@ -153,7 +154,7 @@ class RemoteFiles:
             except FileNotFoundError:  # a file system with real folders
                 self.system.makedirs(path.rpartition("/")[0], exist_ok=True)
                 self.system.pipe_file(path, data)
-        except OSError as error:
+        except REFUSALS as error:
             raise DataError(f"{self.path(key)}: cannot be written ({_line(error)}); {KEPT}") from error
 
     def remove(self, key: str) -> None:
@@ -161,7 +162,7 @@ class RemoteFiles:
             self.system.rm(f"{self.root}/{key}", recursive=True)
         except FileNotFoundError:
             pass
-        except OSError as error:
+        except REFUSALS as error:
             raise DataError(f"{self.path(key)}: cannot be removed ({_line(error)})") from error
 
     def names(self) -> list[str] | None:
@@ -170,7 +171,7 @@ class RemoteFiles:
             found = self.system.ls(self.root, detail=False)
         except FileNotFoundError:
             return None
-        except OSError as error:
+        except REFUSALS as error:
             raise InputError(f"out: {self.url!r} cannot be read ({_line(error)})") from error
         return sorted(name.rstrip("/").rpartition("/")[2] for name in found)
 
