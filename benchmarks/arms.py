@@ -19,6 +19,7 @@ if not __package__:  # run as a file: modules are looked up from the checkout, n
 import numpy as np
 import scipy.ndimage
 import tyro
+from rich.box import SIMPLE
 from rich.table import Table
 
 from benchmarks import machine, ours, report
@@ -144,7 +145,7 @@ def difference(name: str, values: Images, peers: Images) -> float:
 
 def table(title: str, rows: list[Row]) -> Table:
     """One line for each arm."""
-    out = Table(title=title, title_justify="left")
+    out = Table(title=title, title_justify="left", box=SIMPLE, pad_edge=False)
     out.add_column("arm", overflow="fold", min_width=19)
     for heading in ("fit", "apply", "both", "goal", "reached", "NumPy", "ratio", "others"):
         out.add_column(heading, justify="right")

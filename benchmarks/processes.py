@@ -18,10 +18,11 @@ PEAK_UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
 
 @dataclass(frozen=True)
 class Finished:
-    """A process that has ended well: seconds from start to exit, and peak resident memory in bytes."""
+    """A process that has ended well: seconds from start to exit, peak resident memory in bytes, standard output."""
 
     seconds: float
     peak_bytes: int
+    printed: str
 
 
 def run_process(
@@ -43,11 +44,11 @@ def run_process(
 
 def _launch(command: Sequence[str]) -> int:
     start = time.perf_counter()
-    status = subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * PEAK_UNIT
-    print(json.dumps({"seconds": seconds, "peak_bytes": peak}))
-    return status
+    print(json.dumps({"seconds": seconds, "peak_bytes": peak, "printed": done.stdout}))
+    return done.returncode
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What scale costs: speed and memory against trials, devices and processes, and what storing takes of it.
 
-    python benchmarks/scaling.py             # minutes
+    python benchmarks/scaling.py             # a quarter of an hour
     python benchmarks/scaling.py --tiny      # does it work?
 
 Each point is a `jaxinv run` of the published job (2 arms, 50 updates of 100, 10,000 test images) of its own, from start
@@ -41,6 +41,8 @@ class Options:
     """Numbers of trials."""
     parallel: int = 2_000
     """Trials for the comparison of devices and processes."""
+    kept: int = 10_000
+    """Trials of the job, run into a folder and into memory."""
     stored: int = 1_000_000
     """Made-up trials to store."""
     json: bool = False
@@ -52,7 +54,7 @@ class Options:
 def main() -> None:
     options = tyro.cli(Options, description=__doc__)
     if options.tiny:
-        options = Options(trials=(2, 4), parallel=4, stored=2_000, json=options.json)
+        options = Options(trials=(2, 4), parallel=4, kept=4, stored=2_000, json=options.json)
     with tempfile.TemporaryDirectory() as folder:
         at = Path(folder)
         run(at, "warm-up", 2)
@@ -61,7 +63,7 @@ def main() -> None:
             "devices": [point(at, f"d{n}", options.parallel, "--devices", str(n)) for n in (1, 2)],
             "processes": [together(at, n, options.parallel) for n in (1, 2)],
             "storing": storing(at, options.stored),
-            "overhead": overhead(at, options.parallel),
+            "overhead": overhead(at, options.kept),
         }
     if options.json:
         print(json.dumps({"benchmark": "scaling", **machine.describe(), **found}))
@@ -84,7 +86,7 @@ def point(folder: Path, out: str, trials: int, *more: str) -> dict[str, Any]:
     """Rate and peak memory of one number of trials."""
     finished = run_process(command(out, trials, *more), cwd=str(folder))
     again = run(folder, out, trials, *more)  # nothing to compute: what a finished run costs to come back to
-    rate = run(folder, f"{out}b", trials, *more)["seconds"]["train"]
+    rate = json.loads(finished.printed)["seconds"]["train"]
     return {
         "trials": trials,
         "options": list(more),

@@ -351,7 +351,7 @@ class TestScripts:
     def test_processes_are_timed_and_weighed(self, monkeypatch):
         def pretend(command: list[str], **where: object) -> Finished:
             many = "--trials 40" in " ".join(command)
-            return Finished(seconds=2.0, peak_bytes=int(1.2e9 if many else 1e9))
+            return Finished(seconds=2.0, peak_bytes=int(1.2e9 if many else 1e9), printed="")
 
         monkeypatch.setattr(headline, "run_process", pretend)
         options = headline.Options(tiny=True, trials=4, many=40, repeats=1)

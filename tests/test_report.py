@@ -387,6 +387,18 @@ def test_files_of_others_are_not_overwritten(tmp_path, name):
     assert (tmp_path / name).read_text() == "mine"
 
 
+def test_pictures_of_an_earlier_report_go_and_those_of_others_stay(tmp_path):
+    replicated(tmp_path)
+    write_report(tmp_path)
+    pictures = tmp_path / "report_files"
+    (pictures / "old.png").write_bytes((pictures / "as_written-curve.png").read_bytes())
+    (pictures / "mine.png").write_bytes(b"mine")
+    (pictures / "notes.txt").write_text("mine")
+    before = {path.name for path in pictures.iterdir()}
+    write_report(tmp_path)
+    assert {path.name for path in pictures.iterdir()} == before - {"old.png"}
+
+
 def test_a_link_is_not_followed(tmp_path):
     study = Study(trials=4)
     store(tmp_path / "run", study, results_of(study))

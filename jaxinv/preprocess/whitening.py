@@ -27,13 +27,12 @@ def zca(params: dict[str, Any], images: jax.Array) -> jax.Array:
     to 0.1 for pixels of variance 1; taken relative to the mean variance it fits any unit. If the training images are
     all the same, every image becomes 0.
     """
-    away = (floats(images) - params["mean"][None]).reshape(len(images), -1)
-    white = jnp.matmul(away, params["matrix"].astype(away.dtype), precision="highest")
-    return white.reshape(images.shape) + params["rest"][None]
+    away = (floats(images) - params["mean"][None] - params["low"][None]).reshape(len(images), -1)
+    return jnp.matmul(away, params["matrix"].astype(away.dtype), precision="highest").reshape(images.shape)
 
 
 def fit(training: Training, before: AffineMap | None) -> dict[str, np.ndarray]:
-    """m [H, W, K] and (C + εI)^(−½) [D, D], computed in float64; `rest` makes up for the rounding of m to float32."""
+    """m [H, W, K] and (C + εI)^(−½) [D, D], computed in float64; `low` is what rounding to float32 cuts off m."""
     values = int(np.prod(training.image_shape))
     if values > MOST:
         shape = "×".join(map(str, training.image_shape))
@@ -42,8 +41,7 @@ def fit(training: Training, before: AffineMap | None) -> dict[str, np.ndarray]:
     mean = before.scale * training.moments.mean + before.offset
     scale = before.scale.reshape(-1)
     matrix = inverse_root(scale[:, None] * covariance(training) * scale[None, :])
-    rest = (mean.astype(np.float32) - mean).reshape(-1) @ matrix
-    params = {"mean": mean, "matrix": matrix, "rest": rest.reshape(mean.shape)}
+    params = {"mean": mean, "low": mean - mean.astype(np.float32), "matrix": matrix}
     return {name: array.astype(np.float32) for name, array in params.items()}
 
 

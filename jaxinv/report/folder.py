@@ -67,6 +67,9 @@ def write_report(
         raise DataError(f"{root / PICTURES}: cannot be made: {error.strerror}") from None
     for path, content in contents.items():
         files.write_bytes(path, content)
+    for path in (root / PICTURES).glob("*.png"):  # of an earlier report, which this one no longer shows
+        if path not in contents and not path.is_symlink() and _ours(path):
+            path.unlink(missing_ok=True)
     return root / HTML
 
 
@@ -178,15 +181,19 @@ def _published(summary: dict[str, Any] | None, root: Path) -> dict[str, float] |
 def _check_ours(path: Path) -> None:
     if not path.exists() and not path.is_symlink():
         return
+    if path.is_symlink() or not path.is_file():
+        raise InputError(f"folder: {path} is not a file that jaxinv wrote; move it away first")
+    if not _ours(path):
+        raise InputError(f"folder: {path} was not written by jaxinv and is not overwritten; move it away first")
+
+
+def _ours(path: Path) -> bool:
+    """Whether a file has the mark that jaxinv leaves in files of its kind."""
     marks = {
         ".html": MARK.encode(),
         ".md": MARK.encode(),
         ".csv": ",".join(COLUMNS).encode() + b"\n",
         ".png": b"Software\x00jaxinv",
     }
-    if path.is_symlink() or not path.is_file():
-        raise InputError(f"folder: {path} is not a file that jaxinv wrote; move it away first")
     with path.open("rb") as stream:
-        head = stream.read(HEAD_BYTES)
-    if marks[path.suffix] not in head:
-        raise InputError(f"folder: {path} was not written by jaxinv and is not overwritten; move it away first")
+        return marks[path.suffix] in stream.read(HEAD_BYTES)
