@@ -8,13 +8,15 @@ to exit, with programs compiled before; the rate is that of its training alone. 
 made-up results.
 """
 
+import contextlib
 import json
+import os
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,8 +31,8 @@ import jaxinv as ji
 from benchmarks import machine
 from benchmarks.processes import run_process
 from benchmarks.report import console
+from jaxinv.stats.layout import text_table
 from jaxinv.store import Block, Layout, Store
-from jaxinv.tables import text_table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,22 +100,24 @@ def point(folder: Path, out: str, trials: int, *more: str) -> dict[str, Any]:
 
 
 def together(folder: Path, count: int, trials: int) -> dict[str, Any]:
-    """Seconds of one run on several processes, a device each."""
+    """Seconds of one run on several processes, each with a core of its own, as schedulers give them."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     start = time.perf_counter()
     flags = ["--distributed", "--coordinator", f"127.0.0.1:{port}", "--num-processes", str(count), "--devices", "1"]
-    processes = [
-        subprocess.Popen(
-            command(f"p{count}", trials, *flags, "--process-id", str(index)),
-            cwd=folder,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
-        for index in range(count)
-    ]
+    processes = []
+    for index in range(count):
+        with on_one_core(index):
+            processes.append(
+                subprocess.Popen(
+                    command(f"p{count}", trials, *flags, "--process-id", str(index)),
+                    cwd=folder,
+                    text=True,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL,
+                )
+            )
     printed = [process.communicate()[0] for process in processes]
     if any(process.returncode for process in processes):
         raise RuntimeError(f"{count} processes: exit statuses {[process.returncode for process in processes]}")
@@ -124,6 +128,20 @@ def together(folder: Path, count: int, trials: int) -> dict[str, Any]:
         "trials_per_second": trials / seconds,
         "seconds": time.perf_counter() - start,
     }
+
+
+@contextlib.contextmanager
+def on_one_core(index: int) -> Iterator[None]:
+    """Processes started inside run on one core; where the system cannot bind them, anywhere."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {sorted(cores)[index % len(cores)]})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
 
 
 def storing(folder: Path, trials: int, block: int = 4096) -> dict[str, Any]:

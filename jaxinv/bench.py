@@ -21,8 +21,8 @@ from jaxinv.errors import InputError
 from jaxinv.job import Job, prepare
 from jaxinv.progress import Report, reporting
 from jaxinv.sizing import Device
+from jaxinv.stats.layout import text_table
 from jaxinv.study import Study
-from jaxinv.tables import text_table
 
 PRODUCT = 2048  # rows and columns of the matrices whose product sets the ceiling for arithmetic
 COPY_BYTES = 256 << 20

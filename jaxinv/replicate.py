@@ -21,8 +21,9 @@ from jaxinv.files import write_text
 from jaxinv.progress import Report
 from jaxinv.stats.comparison import p_text
 from jaxinv.stats.description import plain
+from jaxinv.stats.layout import text_table
 from jaxinv.study import Study
-from jaxinv.tables import interval, number, text_table
+from jaxinv.tables import interval, number
 
 SOURCE = "https://stats.stackexchange.com/q/220164"
 PUBLISHED = {"normal": 0.91879, "inverted": 0.837478}

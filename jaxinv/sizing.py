@@ -104,11 +104,12 @@ def choose(job: Job, devices: tuple[Device, ...], chunk: int | None, processes: 
 def block_length(job: Job, devices: tuple[Device, ...], call: int, processes: int = 1) -> int:
     """Trials in one block of the store: a whole number of calls, about two seconds of work, at most 4,096.
 
-    No more than a process's share, either: blocks are what processes divide among themselves.
+    Blocks are what processes divide among themselves, so each gets equally many as far as the calls allow.
     """
-    target = 2 * trials_a_second(job, devices[0]) * len(devices)
-    calls = max(1, min(target, 4096, job.study.trials // processes) // call)
-    return int(calls) * call
+    share = -(-job.study.trials // processes)
+    most = max(1, int(min(2 * trials_a_second(job, devices[0]) * len(devices), 4096)) // call)
+    rounds = -(-share // (most * call))
+    return min(most, -(-share // (rounds * call))) * call
 
 
 def trials_a_second(job: Job, device: Device) -> float:

@@ -1,7 +1,7 @@
 """Stored results in a few figures: as plain values for JSON, and as text of at most 80 columns."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ import xarray as xr
 
 from jaxinv import stats
 from jaxinv.stats.description import plain
+from jaxinv.stats.layout import text_table
 
 
 def run_summary(results: xr.Dataset) -> dict[str, Any]:
@@ -86,26 +87,14 @@ def interval(pair: Sequence[float | None]) -> str:
     return "n/a" if low is None or high is None else f"[{low:.5f}, {high:.5f}]"
 
 
-def text_table(rows: Iterable[Sequence[str]]) -> str:
-    """Columns under a ruled head: the first to the left, the others to the right."""
-    rows = [list(row) for row in rows]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    made = [
-        "  ".join(
-            cell.ljust(width) if i == 0 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
-    return "\n".join([made[0], "-" * max(map(len, made)), *made[1:]])
-
-
 def datasets_table(rows: Sequence[Any]) -> str:
     """What `describe_datasets` found."""
-    made = [["dataset", "train", "test", "classes", "state"]]
+    made = [["dataset", "train + test", "image", "classes", "state"]]
     for row in rows:
-        shapes = ["x".join(map(str, shape)) if shape else "?" for shape in (row.train, row.test)]
-        made.append([row.name, *shapes, "?" if row.classes is None else str(row.classes), row.state])
+        known = row.train is not None
+        counts = f"{row.train[0]:,} + {row.test[0]:,}" if known else "?"
+        shape = "x".join(map(str, row.train[1:])) if known else "?"
+        made.append([row.name, counts, shape, "?" if row.classes is None else str(row.classes), row.state])
     return text_table(made)
 
 

@@ -56,6 +56,7 @@ def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str,
         (("run", "--dataset", "no/such.npz"), "no/such.npz"),
         (("run", "--devices", "0"), "devices: 0 is not allowed"),
         (("run", "--chunk", "-1"), "chunk: -1 is not allowed"),
+        (("run", "--quiet", "--verbose"), "verbose: --quiet and --verbose exclude each other"),
         (("replicate", "--chains", "0"), "chains: 0 is not allowed"),
         (("replicate", "--trials", "-3"), "trials: -3 is not allowed"),
         (("compare", "no/such/folder"), "no/such/folder"),
@@ -80,10 +81,25 @@ def test_bad_input_gets_one_line_and_status_2(
 
 
 def test_run_prints_a_table_that_fits_80_columns(capsys: pytest.CaptureFixture[str], npz: str) -> None:
-    status, out, _ = call(capsys, "run", "--dataset", npz, *SMALL, "--learning-rate", "0.1", "0.5")
+    arms = ("normal", "inverted+channel_zscore+image_mean")
+    status, out, _ = call(capsys, "run", "--dataset", npz, *SMALL, "--arms", *arms, "--learning-rate", "0.1", "0.5")
     assert status == cli.DONE
-    assert "inverted" in out
+    assert all(arm in out for arm in arms)
     assert max(map(len, out.replace(npz, "").splitlines())) <= 80
+
+
+@pytest.mark.parametrize("command", [(), *((name,) for name in cli.COMMANDS)], ids=lambda words: " ".join(words))
+def test_help_fits_80_columns_and_has_an_example(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit) as exit:
+        cli.main([*command, "--help"])
+    assert exit.value.code in (0, None)
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 80 + 2 * (not command)  # tyro does not wrap the list of commands
+    assert f"Example: jaxinv {' '.join(command)}" in out
+    assert "(default: None)" not in out
 
 
 def test_run_json_is_one_object_with_what_was_stored(
@@ -220,6 +236,32 @@ def test_a_stopped_run_says_how_to_go_on(tmp_path: Path, number: signal.Signals)
     assert process.returncode == cli.RESUMABLE
     assert "finished trials are safe in kept; the same command goes on from there" in err
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_shells_can_complete(capsys: pytest.CaptureFixture[str], shell: str) -> None:
+    with pytest.raises(SystemExit) as exit:
+        cli.main(["--tyro-print-completion", shell])
+    assert exit.value.code in (0, None)
+    script = capsys.readouterr().out
+    assert all(name in script for name in cli.COMMANDS)
+    assert "--learning-rate" in script
+
+
+def test_verbose_says_what_is_done(tmp_path: Path, npz: str) -> None:
+    small = [word for word in SMALL if word != "--quiet"]
+    process = spawn("run", "--dataset", npz, *small, "--out", "kept", "--verbose", folder=tmp_path)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert "3 trials of 4 updates" in out
+    for said in (
+        "compiled programs: not kept",
+        "read Dataset(",
+        "kept: 0 of 3 trials are there",
+        "trials 0 to 2: kept",
+    ):
+        assert f"jaxinv: {said}" in err
+    assert "program of 2 arm(s), 1 rate(s)" in err
 
 
 def test_the_module_and_the_script_are_the_same_program(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from jaxinv import catalogue
+from jaxinv.claims.running import CLAIMS
 
 TEXT = (Path(__file__).parents[1] / "README.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
@@ -44,3 +45,10 @@ def test_shell_blocks_run(tmp_path: Path, code: str) -> None:
 def test_tables_list_every_name_with_its_line(names: dict[str, str]) -> None:
     for name, line in names.items():
         assert f"| `{name}` | {line} |" in TEXT
+
+
+def test_the_answer_has_a_line_for_every_claim() -> None:
+    for claim in CLAIMS.values():
+        line = next((line for line in TEXT.splitlines() if line.startswith(f"| {claim.statement} | ")), "")
+        assert line.count(" | ") == 3, claim.name
+        assert line.split(" | ")[1].strip("*") in ("supported", "refuted", "inconclusive")

@@ -14,7 +14,7 @@ from jaxinv.data import Dataset
 from jaxinv.errors import InputError, unknown
 from jaxinv.files import write_text
 from jaxinv.progress import Report
-from jaxinv.tables import text_table
+from jaxinv.stats.layout import text_table
 
 CLAIMS: dict[str, Claim] = {
     claim.name: claim for claim in (*inversion.CLAIMS, *remedies.CLAIMS, *rates.CLAIMS, *light.CLAIMS, *seconds.CLAIMS)

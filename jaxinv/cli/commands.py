@@ -137,7 +137,7 @@ class Claims(Machine, Output):
     names: Annotated[tuple[str, ...], tyro.conf.Positional, optional("[NAME ...]", "all")] = ()
     """Which claims."""
     quick: Flag = False
-    """Few trials: two minutes, and "inconclusive" where they do not suffice."""
+    """Few trials: about a minute, and "inconclusive" where they do not suffice."""
     dataset: str = "mnist"
     """What to test them on."""
     seed: int = 0

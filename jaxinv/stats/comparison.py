@@ -183,7 +183,7 @@ class Comparisons:
         ]
 
     def __str__(self) -> str:
-        return text_table(self.table()) + "\n" + text_rows(self.notes())
+        return text_table(self.table(), left=2) + "\n" + text_rows(self.notes())
 
     def _repr_html_(self) -> str:
         return html_table(self.table()) + html_rows(self.notes())

@@ -18,17 +18,25 @@ def text_rows(rows: Sequence[tuple[str, str]], width: int = WIDTH) -> str:
     return "\n".join(lines)
 
 
-def text_table(rows: Sequence[Sequence[str]], width: int = WIDTH) -> str:
-    """Columns, the first two to the left; where that is too wide, the first two columns get a line of their own."""
-    table = _aligned(rows, left=2)
-    if max(map(len, table)) <= width:
-        return "\n".join(table)
-    figures = _aligned([row[2:] for row in rows], left=0)
-    lines = ["  " + figures[0]]
-    for row, line in zip(rows[1:], figures[1:], strict=True):
-        lines += textwrap.wrap(f"{row[0]} - {row[1]}", width, break_on_hyphens=False)
-        lines.append("  " + line)
-    return "\n".join(lines)
+def text_table(rows: Sequence[Sequence[str]], left: int = 1) -> str:
+    """Columns under a ruled head: the first `left` to the left, the others to the right.
+
+    Where that takes more than 80 columns, what stands to the left gets a line of its own.
+
+    >>> print(text_table([["arm", "n"], ["normal", "10"], ["raw", "5"]]))
+    arm      n
+    ----------
+    normal  10
+    raw      5
+    """
+    made = _aligned(rows, left)
+    longest = max(map(len, made))
+    if longest <= WIDTH:
+        return "\n".join([made[0], "-" * longest, *made[1:]])
+    figures = ["  " + line for line in _aligned([row[left:] for row in rows], 0)]
+    names = [textwrap.wrap(" - ".join(row[:left]), WIDTH, break_on_hyphens=False) for row in rows]
+    body = [line for name, line in zip(names[1:], figures[1:], strict=True) for line in (*name, line)]
+    return "\n".join([*names[0], figures[0], "-" * max(map(len, body)), *body])
 
 
 def html_rows(rows: Sequence[tuple[str, str]]) -> str:
