@@ -11,7 +11,9 @@ from hypothesis import settings
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
-settings.register_profile("patient", deadline=None)  # a busy machine is no failure
+# A busy machine is no failure, and everybody meets the same examples; `--hypothesis-profile explore` meets others.
+settings.register_profile("patient", deadline=None, derandomize=True)
+settings.register_profile("explore", deadline=None)
 settings.load_profile("patient")
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"

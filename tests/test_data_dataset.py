@@ -206,7 +206,7 @@ def test_fingerprint_follows_content_not_name():
     assert len({data.fingerprint for data in [make(), *others]}) == 1 + len(others)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     shape=st.tuples(*[st.integers(1, 4)] * 4),
     dtype=st.sampled_from([np.uint8, np.int64, np.float32]),

@@ -34,7 +34,7 @@ def check_line(error: Exception) -> None:
 
 
 @given(st.dictionaries(st.sampled_from(FIELDS), ANYTHING, max_size=4))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_any_fields_make_a_study_or_one_line(fields: dict[str, Any]) -> None:
     try:
         study = Study(**fields)
@@ -62,7 +62,7 @@ VALID = st.fixed_dictionaries(
 
 
 @given(VALID, st.integers(1, 100))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_valid_studies_survive_json_and_keep_their_hash(fields: dict[str, Any], divisor: int) -> None:
     if fields["steps"] % divisor == 0:
         fields["eval_every"] = divisor
@@ -75,7 +75,7 @@ def test_valid_studies_survive_json_and_keep_their_hash(fields: dict[str, Any], 
 
 
 @given(st.text(max_size=60) | ANYTHING.map(lambda value: json.dumps(value, default=str)))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_text_is_a_study_or_one_line(text: str) -> None:
     try:
         Study.from_json(text)
@@ -89,7 +89,7 @@ WORDS = st.sampled_from(
 
 
 @given(st.lists(WORDS, max_size=5))
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_arguments_are_understood_or_refused(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
     """Parsing alone: nothing is run."""
     try:
@@ -113,7 +113,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @given(content=st.binary(max_size=300))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_any_bytes_called_npz_are_refused_in_one_line(folder: Path, content: bytes) -> None:
     from jaxinv.data import load_dataset
 
@@ -126,7 +126,7 @@ def test_any_bytes_called_npz_are_refused_in_one_line(folder: Path, content: byt
 
 
 @given(content=st.binary(max_size=200))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_bytes_called_study_are_refused_and_left_alone(folder: Path, content: bytes) -> None:
     from jaxinv import store
 
