@@ -1,4 +1,4 @@
-"""What a benchmark prints: tables of at most 100 columns, or one JSON object."""
+"""What a benchmark prints: tables of at most 96 columns, or one JSON object."""
 
 import json
 import math

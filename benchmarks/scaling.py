@@ -156,11 +156,12 @@ def storing(folder: Path, trials: int, block: int = 4096) -> dict[str, Any]:
             part = values[:, :, :count]
             store.write(first, Block(part, part, np.zeros(part.shape[:3], bool), part, None))
         store.finish()
+    seconds = time.perf_counter() - start
     files = [path for path in (folder / "synthetic").rglob("*") if path.is_file()]
     return {
         "trials": trials,
-        "seconds": time.perf_counter() - start,
-        "seconds_per_million": (time.perf_counter() - start) * 1e6 / trials,
+        "seconds": seconds,
+        "seconds_per_million": seconds * 1e6 / trials,
         "bytes": sum(path.stat().st_size for path in files),
         "files": len(files),
     }

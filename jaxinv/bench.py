@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxinv import files, runner, sizing
-from jaxinv.errors import InputError
+from jaxinv.errors import InputError, whole
 from jaxinv.job import Job, prepare
 from jaxinv.progress import Report, reporting
 from jaxinv.sizing import Device
@@ -27,7 +27,7 @@ from jaxinv.study import Study
 PRODUCT = 2048  # rows and columns of the matrices whose product sets the ceiling for arithmetic
 COPY_BYTES = 256 << 20
 REPEATS = 5
-LEAST_SECONDS = 0.2  # a sample shorter than this is repeated
+ENOUGH_SECONDS = 4.0  # of samples; what takes long is repeated less often
 
 
 def measure(
@@ -47,8 +47,7 @@ def measure(
       the seconds to compile, the median and all samples of the seconds to run, trials/s, and the shares of the two
       ceilings that these are; `plan`: the chunk and why; `peak_bytes`: of the process, and of the device if it tells.
     """
-    if not isinstance(most, int) or most < 1:
-        raise InputError(f"most: {most!r} is not allowed; give a whole number from 1")
+    most = whole("most", most)
     chosen = runner.local_devices(devices)
     counts = [count for count in (10**power for power in range(10)) if count < most] + [most]
     rows: list[dict[str, Any]] = []
@@ -102,7 +101,7 @@ def row(job: Job, devices: tuple[Device, ...], chunk: int | None, ceilings: dict
 def sampled(run: Callable[[], object]) -> list[float]:
     """Seconds of some repeats: five, or fewer of what takes long."""
     samples: list[float] = []
-    while len(samples) < REPEATS and (len(samples) < 2 or sum(samples) < 20 * LEAST_SECONDS):
+    while len(samples) < REPEATS and (len(samples) < 2 or sum(samples) < ENOUGH_SECONDS):
         start = time.perf_counter()
         run()
         samples.append(time.perf_counter() - start)
@@ -215,11 +214,7 @@ def draw(result: dict[str, Any], folder: str) -> None:
     """`bench.json` and `bench.png`, trials/s against the number of trials, into a folder."""
     from jaxinv import plots
 
-    out = Path(folder)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"out: {folder!r} cannot be made ({error.strerror})") from None
+    out = files.make_folder(folder)
     figure = plots.new_figure()
     axes = figure.subplots()
     axes.loglog([r["trials"] for r in result["rows"]], [r["trials_per_second"] for r in result["rows"]], marker="o")

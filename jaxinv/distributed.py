@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 
-from jaxinv.errors import DataError, InputError
+from jaxinv.errors import DataError, InputError, whole
 
 HEARTBEAT_SECONDS = 30  # after which a process that has died is missed, and the others stop waiting for it
 
@@ -36,8 +36,9 @@ def start(coordinator: str | None = None, processes: int | None = None, process:
     given = [value is not None for value in (coordinator, processes, process)]
     if any(given) and not all(given):
         raise InputError("distributed: give all of --coordinator, --num-processes and --process-id, or none of them")
-    if processes is not None and (processes < 1 or process is None or not 0 <= process < processes):
-        raise InputError(f"process_id: {process} of {processes} processes is not allowed; they are numbered from 0")
+    if processes is not None:
+        whole("num_processes", processes)
+        whole("process_id", process, 0, processes - 1)
     try:
         jax.distributed.initialize(coordinator, processes, process, heartbeat_timeout_seconds=HEARTBEAT_SECONDS)
     except ValueError as error:

@@ -5,6 +5,7 @@ A message is one line: the field or file, the value found, and what is allowed.
 
 import difflib
 from collections.abc import Iterable
+from typing import SupportsIndex
 
 
 class InputError(ValueError):
@@ -13,6 +14,30 @@ class InputError(ValueError):
 
 class DataError(RuntimeError):
     """The request was sound, but a file, the network or the machine failed it. The command line exits with status 1."""
+
+
+def whole(field: str, value: object, low: int = 1, high: int | None = None, hint: str = "") -> int:
+    """A whole number within limits, as a Python int; anything that counts as an integer will do, but no bool.
+
+    >>> whole("chunk", 0)
+    Traceback (most recent call last):
+    jaxinv.errors.InputError: chunk: 0 is not allowed; give a whole number from 1
+    """
+    if isinstance(value, SupportsIndex) and not isinstance(value, bool):
+        number = value.__index__()
+        if low <= number and (high is None or number <= high):
+            return number
+    upto = "" if high is None else f" to {high}"
+    raise InputError(f"{field}: {value!r} is not allowed; give a whole number from {low}{upto}{hint}")
+
+
+def first_line(error: BaseException) -> str:
+    """What another library's error says, which may be many lines or nothing, in one.
+
+    >>> first_line(ValueError("no\\nreally")), first_line(KeyError())
+    ('no', 'KeyError')
+    """
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def unknown(field: str, value: object, known: Iterable[str]) -> InputError:

@@ -5,7 +5,23 @@ import os
 import tempfile
 from pathlib import Path
 
-from jaxinv.errors import DataError
+from jaxinv.errors import DataError, InputError
+
+
+def make_folder(path: str | os.PathLike[str]) -> Path:
+    """The folder of an `out` option, made where it is not there.
+
+    Raises:
+      InputError: it cannot be made, or not be written to.
+    """
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"out: {os.fspath(path)!r} cannot be made ({reason}); give another folder") from None
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise InputError(f"out: {os.fspath(path)!r} cannot be written to; give another folder")
+    return Path(path)
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:

@@ -34,12 +34,11 @@ def _bar(what: str, unit: str) -> Iterator[Report]:
     columns = (
         progress.TextColumn("{task.description}"),
         progress.BarColumn(bar_width=None),
-        progress.TextColumn("{task.completed:,.0f}/{task.total:,.0f} {task.fields[unit]}"),
-        progress.TextColumn("{task.fields[rate]}"),
+        progress.TextColumn("{task.fields[count]} {task.fields[rate]}"),
         progress.TimeRemainingColumn(compact=True, elapsed_when_finished=True),
     )
     with progress.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=None, start=False, unit=unit, rate="compiling")
+        task = bar.add_task(what, total=None, start=False, count="", rate="starting")
         start, first = time.monotonic(), -1
 
         def report(done: int, total: int) -> None:
@@ -48,7 +47,7 @@ def _bar(what: str, unit: str) -> Iterator[Report]:
                 start, first = time.monotonic(), done
                 bar.start_task(task)
             rate = f"{_rate(done - first, start)}/s" if done > first else "compiling"
-            bar.update(task, completed=done, total=total, rate=rate)
+            bar.update(task, completed=done, total=total, count=f"{done:,}/{total:,} {unit}", rate=rate)
 
         yield report
 

@@ -16,7 +16,7 @@ import xarray as xr
 
 from jaxinv import deltas, runner, stats, store
 from jaxinv.data import load_dataset
-from jaxinv.errors import InputError
+from jaxinv.errors import InputError, whole
 from jaxinv.files import write_text
 from jaxinv.progress import Report
 from jaxinv.stats.comparison import p_text
@@ -25,7 +25,6 @@ from jaxinv.stats.layout import text_table
 from jaxinv.study import Study
 from jaxinv.tables import interval, number
 
-SOURCE = "https://stats.stackexchange.com/q/220164"
 PUBLISHED = {"normal": 0.91879, "inverted": 0.837478}
 ARMS = tuple(PUBLISHED)
 UPDATES, LOOKS = 50, 100
@@ -40,8 +39,7 @@ DIFFERENCE = (
 def studies(*, chains: int = 8, trials: int = 100, seed: int = 0) -> dict[str, Study]:
     """The two readings: chains never re-initialised, looked at every 50 updates; and fresh trials of 50 updates."""
     for name, count in (("chains", chains), ("trials", trials)):
-        if not isinstance(count, int) or count < 1:
-            raise InputError(f"{name}: {count!r} is not allowed; give a whole number from 1")
+        whole(name, count)
     published = Study(arms=ARMS, model="softmax", optimizer="sgd", learning_rate=0.5, batch_size=100, seed=seed)
     return {
         "as_written": published.replace(steps=UPDATES * LOOKS, eval_every=UPDATES, trials=chains),

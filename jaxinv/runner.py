@@ -20,7 +20,7 @@ import xarray as xr
 from jaxinv import keys, sizing
 from jaxinv.data import Dataset
 from jaxinv.distributed import barrier, membership
-from jaxinv.errors import DataError, InputError
+from jaxinv.errors import DataError, InputError, whole
 from jaxinv.job import Group, Job, prepare
 from jaxinv.program import Plan, Program, everywhere, program
 from jaxinv.progress import Report, reporting
@@ -61,7 +61,9 @@ def run(
       layer: `accuracy` and `test_loss` (arm, learning_rate, trial, step); `diverged` (arm, learning_rate, trial);
       `weight_delta` (arm, learning_rate, row, col, channel), the mean over trials that did not diverge of the largest
       change over outputs, where the first layer reads pixels; `layer_delta` (arm, learning_rate, trial, layer).
-      Attributes hold the study's JSON and hash, the data's fingerprint, versions and device.
+      A folder's results also have `done` (trial). Attributes hold the study's JSON and hash, the data's fingerprint,
+      versions and device; and, of this call alone: `seconds` as JSON, `plan` (what a call holds, and why), `there` and
+      `computed`: how many trials were finished before, and how many this process added.
 
     Raises:
       InputError: the study, or the folder, makes no sense; nothing was touched.
@@ -72,8 +74,8 @@ def run(
     (('arm', 'learning_rate', 'trial', 'step'), (2, 1, 2, 1))
     """
     started = time.monotonic()
-    if chunk is not None and (not isinstance(chunk, int) or chunk < 1):
-        raise InputError(f"chunk: {chunk!r} is not allowed; give a whole number from 1")
+    if chunk is not None:
+        chunk = whole("chunk", chunk)
     if jax.process_count() > 1 and out is None:
         raise InputError("out: several processes need a folder that they share")
     if per_image and out is not None:
@@ -116,16 +118,18 @@ def run(
             for note in sink.notes:
                 LOG.warning(note)
         report = stack.enter_context(reporting("training", progress))
-        before = finished = int(sink.done.sum())
+        there = finished = int(sink.done.sum())
         if out is not None:
             LOG.debug("%s: %d of %d trials are there", out, finished, study.trials)
-        report(finished, study.trials)
-        for first, count in sink.todo():
+        todo = sink.todo()
+        planned = there + sum(count for _, count in todo)  # of several processes each reports its own share
+        report(finished, planned)
+        for first, count in todo:
             parts: list[Block] = []
             for part in worker.blocks(range(first, first + count)):
                 parts.append(part)
                 finished += part.diverged.shape[2]
-                report(finished, study.trials)
+                report(finished, planned)
             sink.write(first, _join(parts))
             LOG.debug("trials %d to %d: kept after %.1f s", first, first + count - 1, time.monotonic() - started)
         barrier("jaxinv: all trials are stored", members)
@@ -137,7 +141,7 @@ def run(
     seconds = {"compile": worker.compile_seconds, "train": worker.train_seconds, "total": time.monotonic() - started}
     results.attrs["seconds"] = json.dumps({name: round(value, 6) for name, value in seconds.items()})
     results.attrs["plan"] = worker.why
-    results.attrs["computed"] = finished - before
+    results.attrs |= {"there": there, "computed": finished - there}
     return results
 
 
@@ -146,10 +150,8 @@ def local_devices(count: int | None) -> tuple[Device, ...]:
     available = jax.local_devices()
     if count is None:
         return tuple(available)
-    if not isinstance(count, int) or not 1 <= count <= len(available):
-        hint = "; JAX_NUM_CPU_DEVICES makes more of a CPU" if available[0].platform == "cpu" else ""
-        raise InputError(f"devices: {count!r} is not allowed; give 1 to {len(available)}{hint}")
-    return tuple(available[:count])
+    hint = "; JAX_NUM_CPU_DEVICES makes more of a CPU" if available[0].platform == "cpu" else ""
+    return tuple(available[: whole("devices", count, 1, len(available), hint)])
 
 
 _placed: WeakKeyDictionary[Dataset, dict[Any, Data]] = WeakKeyDictionary()

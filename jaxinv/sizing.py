@@ -102,7 +102,9 @@ def choose(job: Job, devices: tuple[Device, ...], chunk: int | None, processes: 
 
 
 def block_length(job: Job, devices: tuple[Device, ...], call: int, processes: int = 1) -> int:
-    """Trials in one block of the store: a whole number of calls, about two seconds of work, at most 4,096.
+    """Trials in one block of the store: a whole number of calls, about two seconds of work, at most 4,096 trials.
+
+    (One call, where that is more: many trials a call on many devices.)
 
     Blocks are what processes divide among themselves, so each gets equally many as far as the calls allow.
     """

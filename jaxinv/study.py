@@ -1,16 +1,18 @@
 """`Study`: everything that defines a run, in one frozen value that checks itself, prints as JSON and has a hash."""
 
 import dataclasses
+import functools
 import hashlib
 import json
 import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any, Literal
 
 from jaxinv import catalogue
-from jaxinv.errors import InputError, unknown
+from jaxinv.errors import InputError, unknown, whole
 
 if TYPE_CHECKING:
     import optax
@@ -69,10 +71,10 @@ class Study:
     def __post_init__(self) -> None:
         _check_names(self)
         for name in ("batch_size", "steps", "trials"):
-            _whole(self, name, 1, MAX_EXAMPLES)
-        _whole(self, "seed", 0, MAX_SEED)
+            _set(self, name, whole(name, getattr(self, name), 1, MAX_EXAMPLES))
+        _set(self, "seed", whole("seed", self.seed, 0, MAX_SEED))
         if self.eval_every is not None:
-            _whole(self, "eval_every", 1, self.steps)
+            _set(self, "eval_every", whole("eval_every", self.eval_every, 1, self.steps))
             if self.steps % self.eval_every:
                 raise InputError(
                     f"eval_every: {self.eval_every} does not divide steps={self.steps}; give a divisor of it"
@@ -162,21 +164,13 @@ def _set(study: Study, name: str, value: Any) -> None:
     object.__setattr__(study, name, value)  # how a frozen dataclass normalises its own fields
 
 
-def _whole(study: Study, name: str, low: int, high: int) -> None:
-    value = getattr(study, name)
-    whole = hasattr(value, "__index__") and not isinstance(value, bool)
-    if not whole or not low <= value.__index__() <= high:
-        raise InputError(f"{name}: {value!r} is not allowed; give a whole number from {low} to {high}")
-    _set(study, name, value.__index__())
-
-
 def _number(name: str, value: Any) -> float:
     try:
         if isinstance(value, (str, bool)):
             raise TypeError
         number = float(value)
     except (TypeError, ValueError):
-        raise InputError(f"{name}: {value!r} is not a number") from None
+        raise InputError(f"{name}: {value!r} is not allowed; give a number") from None
     if not math.isfinite(number):
         raise InputError(f"{name}: {number} is not allowed; give a finite number")
     return number
@@ -204,10 +198,14 @@ def _check_names(study: Study) -> None:
     _set(study, "arms", tuple(arms))
     for arm in arms:
         for part in arm.split("+") if isinstance(arm, str) else ():
-            if part not in catalogue.ARMS:
+            if not part.strip():
+                raise InputError(f"arms: {arm!r} has an empty part; give a name, or names joined by +")
+            if part.strip() not in catalogue.ARMS:
                 raise unknown("arms", part, catalogue.ARMS)
         if not isinstance(arm, str) and not (hasattr(arm, "fit") and hasattr(arm, "apply")):
             raise InputError(f"arms: {arm!r} is neither a name nor a ji.Preprocess")
+    names = [arm if not isinstance(arm, str) else "+".join(part.strip() for part in arm.split("+")) for arm in arms]
+    _set(study, "arms", tuple(names))
     if len(set(study.arm_names)) < len(arms):
         raise InputError(f"arms: {', '.join(study.arm_names)} has a name twice; give each once")
     if isinstance(study.model, str):
@@ -224,7 +222,7 @@ def _check_names(study: Study) -> None:
         _set(study, "dataset", os.fspath(study.dataset))
     if isinstance(study.dataset, str):
         named = study.dataset in catalogue.DATASETS and "<" not in study.dataset
-        if not named and not study.dataset.startswith("tfds:") and not study.dataset.endswith(".npz"):
+        if not named and not study.dataset.startswith("tfds:") and not study.dataset.lower().endswith(".npz"):
             raise unknown("dataset", study.dataset, catalogue.DATASETS)
     elif not hasattr(study.dataset, "x_train"):
         raise InputError(f"dataset: {study.dataset!r} is neither a name, the path of an .npz, nor a ji.Dataset")
@@ -235,7 +233,33 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if value is None or isinstance(value, (str, int, float)):
         return value
-    own = {"own": getattr(value, "name", None) or getattr(value, "__qualname__", type(value).__qualname__)}
+    own = {"own": _own_name(value)}
     if hasattr(value, "fingerprint"):
         own["fingerprint"] = value.fingerprint
     return own
+
+
+def _own_name(value: Any) -> str:
+    """What tells an object of the user's own from others: its name; of a function without one, also what it does."""
+    if isinstance(value, functools.partial):
+        given = [_inside(item) for item in value.args] + [f"{k}={_inside(v)}" for k, v in value.keywords.items()]
+        return f"{_own_name(value.func)}({', '.join(given)})"
+    name = getattr(value, "name", None) or getattr(value, "__qualname__", type(value).__qualname__)
+    if isinstance(value, FunctionType) and ("<lambda>" in name or value.__closure__ or value.__defaults__):
+        around = [_inside(cell.cell_contents) for cell in value.__closure__ or ()]
+        does = [_inside(value.__code__), *around, *map(_inside, value.__defaults__ or ())]
+        name = f"{name} {hashlib.sha256(repr(does).encode()).hexdigest()[:12]}"
+    return str(name)
+
+
+def _inside(value: Any) -> str:
+    """A constant, code or function as text that is the same in every process."""
+    if isinstance(value, CodeType):
+        return repr((value.co_code, [_inside(item) for item in value.co_consts], value.co_names))
+    if value is None or isinstance(value, (bool, int, float, complex, str, bytes)):
+        return repr(value)
+    if isinstance(value, (tuple, list)):
+        return repr([_inside(item) for item in value])
+    if isinstance(value, FunctionType):  # what that one closes over is left out: it may be the function itself
+        return repr((value.__qualname__, _inside(value.__code__)))
+    return _own_name(value)

@@ -37,6 +37,7 @@ def run_summary(results: xr.Dataset) -> dict[str, Any]:
             "arms": rows,
             "seconds": json.loads(results.attrs["seconds"]),
             "plan": results.attrs["plan"],
+            "there": results.attrs["there"],
             "computed": results.attrs["computed"],
         }
     )
@@ -63,7 +64,7 @@ def run_table(summary: dict[str, Any]) -> str:
     rate = "" if many_rates else f", learning rate {rows[0]['learning_rate']:g}"
     names = ", ".join(plain_name(study[field]) for field in ("dataset", "model", "optimizer"))
     title = f"{names}{rate}: {trials} trials of {study['steps']} updates"
-    kept = trials - summary["computed"]
+    kept = summary["there"]
     there = f"{kept} of {trials} trials were there already. " if kept else ""
     return f"{title}\n\n{text_table([head, *lines])}\n\n{there}{spent(seconds)}"
 

@@ -102,6 +102,8 @@ def test_folder_is_resumed_grown_and_told_apart(tmp_path, monkeypatch):
     full = claims.run_claims(names, out=out, dataset=little(), progress=False)
     assert stored_trials(out / "dark_border") == 8
     assert (first["claims"][1]["n"], full["claims"][1]["n"]) == (3, 4)
+    done = next((out / "dark_border" / "results.zarr" / "done").rglob("c*"))
+    done.write_bytes(b"damaged")
     kept = claims.run_claims(names, quick=True, out=out, dataset=little(), progress=False)
     assert kept["claims"] == full["claims"]
     options: dict[str, Any] = {"out": out, "dataset": little(), "progress": False}
@@ -146,3 +148,11 @@ def test_table_fits_a_terminal_and_json_is_json():
         set(claim) >= {"name", "source", "statement", "verdict", "effect", "ci95", "n", "explanation"}
         for claim in listed
     )
+
+
+def test_claims_without_a_study_can_be_asked_again(tmp_path):
+    for _ in range(2):
+        claims.run_claims(["same-functions"], quick=True, out=tmp_path / "runs", dataset=little(), progress=False)
+    (tmp_path / "locked").write_text("a file")
+    with pytest.raises(InputError, match="out: .*not a folder"):
+        claims.run_claims(["same-functions"], quick=True, out=tmp_path / "locked", dataset=little(), progress=False)

@@ -1,5 +1,6 @@
 """The command line as its users meet it: what it prints where, its exit status, and what bad input gets."""
 
+import contextlib
 import json
 import os
 import signal
@@ -262,6 +263,28 @@ def test_verbose_says_what_is_done(tmp_path: Path, npz: str) -> None:
     ):
         assert f"jaxinv: {said}" in err
     assert "program of 2 arm(s), 1 rate(s)" in err
+
+
+def test_a_terminal_gets_a_bar_that_is_gone_in_the_end(tmp_path: Path, npz: str) -> None:
+    pty = pytest.importorskip("pty")
+    ours, theirs = pty.openpty()
+    small = [word for word in SMALL if word != "--quiet"]
+    command = [sys.executable, "-m", "jaxinv", "run", "--dataset", npz, *small]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=theirs, text=True, env={**os.environ, "TERM": "xterm"}
+    )
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # how Linux says that the other side has closed
+        while part := os.read(ours, 1 << 12):
+            shown += part
+    os.close(ours)
+    out, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, shown
+    assert "3 trials of 4 updates" in out
+    assert b"training" in shown
+    assert b"3/3 trials" in shown
+    assert b"Traceback" not in shown
 
 
 def test_the_module_and_the_script_are_the_same_program(tmp_path: Path) -> None:

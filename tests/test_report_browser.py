@@ -192,7 +192,7 @@ def test_claims_fit_a_phone(browser: Browser, tmp_path: Path):
     text = "https://a.very.long.address.test/" + "q" * 80 + ", an answer"
     claim = {"name": "a-claim-with-a-long-name", "source": text, "statement": "S" * 90, "verdict": "refuted"}
     claim |= {"effect": -1e-15, "ci95": [-2e-15, 3.5], "n": 12_000, "explanation": "Because.", "unit": "u" * 60}
-    (tmp_path / "claims.json").write_text(json.dumps({"claims": [claim] * 3, "bounds": {}}))
+    (tmp_path / "claims.json").write_text(json.dumps({"claims": [claim] * 3}))
     page = write_report(tmp_path)
     browser.open(page, 390)
     assert browser.noise == []

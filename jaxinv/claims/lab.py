@@ -133,11 +133,11 @@ def at(results: xr.Dataset, arm: str | Preprocess, rate: float | None = None) ->
 
 def stored_trials(folder: Path | None) -> int:
     """How many trials a folder was made for; 0 where there is none. A run can grow, but not shrink."""
-    if folder is None or not folder.is_dir() or not any(folder.iterdir()):
+    if folder is None:
         return 0
     try:
-        return store.describe_progress(folder)[1]
-    except InputError:  # no results yet, or something else: the runner says so, before it touches anything
+        return store.planned_trials(folder)
+    except InputError:  # something else is there: the runner says so, before it touches anything
         return 0
 
 

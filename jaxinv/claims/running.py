@@ -12,7 +12,7 @@ from jaxinv.claims.claim import Claim
 from jaxinv.claims.lab import Lab
 from jaxinv.data import Dataset
 from jaxinv.errors import InputError, unknown
-from jaxinv.files import write_text
+from jaxinv.files import make_folder, write_text
 from jaxinv.progress import Report
 from jaxinv.stats.layout import text_table
 
@@ -72,6 +72,7 @@ def run_claims(
     )
     if lab.out is not None:
         check_folder(lab)
+        make_folder(lab.out)
     judged = []
     for claim in chosen:
         lab.diverged = 0
@@ -84,10 +85,8 @@ def run_claims(
         "out": None if out is None else str(out),
         "seconds": 0.0,
     }
-    if lab.out is not None:
-        lab.out.mkdir(parents=True, exist_ok=True)
-        if "rates" in lab.results:
-            draw(lab)
+    if lab.out is not None and "rates" in lab.results:
+        draw(lab)
     result["seconds"] = round(time.monotonic() - started, 3)
     if lab.out is not None:
         write_text(lab.out / "claims.json", json.dumps(result, indent=2) + "\n")
@@ -101,7 +100,7 @@ def check_folder(lab: Lab) -> None:
     if folder.exists() and not folder.is_dir():
         raise InputError(f"out: {folder} is not a folder; give a new one")
     studies = sorted(folder.glob("*/study.json"))
-    if folder.is_dir() and any(folder.iterdir()) and not studies:
+    if folder.is_dir() and any(folder.iterdir()) and not studies and not (folder / "claims.json").is_file():
         raise InputError(f"out: {folder} holds something else; give a new or empty folder, or that of earlier claims")
     wanted = lab.study().to_dict()
     for path in studies:

@@ -282,7 +282,9 @@ class Arms(Output):
 
             sheets.draw_arms(self.dataset, self.out)
         if self.json:
-            print_json({"arms": catalogue.ARMS, "out": self.out})
+            from jaxinv.preprocess import describe_arms
+
+            print_json({"arms": {arm.name: arm._asdict() for arm in describe_arms()}, "out": self.out})
         else:
             print_names(catalogue.ARMS)
             print("\nCompose with +, left to right: inverted+pixel_mean.")
@@ -327,8 +329,10 @@ class Bench(Machine, Output, StudyFlags):
     def __call__(self) -> None:
         study = self.study()
         self.ready()
-        from jaxinv import bench
+        from jaxinv import bench, files
 
+        if self.out is not None:
+            files.make_folder(self.out)  # before a measurement that would have nowhere to go
         other = None if self.against is None else bench.read(self.against, study)
         result = bench.measure(
             study,

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax.errors import FlaxError
 
-from jaxinv.errors import InputError
+from jaxinv.errors import InputError, first_line
 
 Params = dict[str, Any]
 State = dict[str, Any]
@@ -74,7 +74,7 @@ def check_model(model: Model, image_shape: ImageShape, classes: int) -> None:
     except InputError:
         raise
     except (TypeError, ValueError, FlaxError) as problem:  # what JAX and flax raise where shapes do not fit
-        raise InputError(f"{where}: {str(problem).strip().splitlines()[0]}") from problem
+        raise InputError(f"{where}: {first_line(problem)}") from problem
     for logits, after in outcomes:
         if getattr(logits, "shape", None) != (2, classes):
             found = getattr(logits, "shape", type(logits).__name__)

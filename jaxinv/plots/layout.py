@@ -1,5 +1,6 @@
 """Which part of the results a picture shows, checked in one line each."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -56,7 +57,7 @@ def rate_index(results: "xr.Dataset", wanted: Any) -> int:
 def rate_indices(results: "xr.Dataset", wanted: Any) -> list[int]:
     """One index per arm; `wanted` is one learning rate for all arms, or a mapping arm -> learning rate."""
     names = arm_names(results)
-    if not isinstance(wanted, dict):
+    if not isinstance(wanted, Mapping):
         return [rate_index(results, wanted)] * len(names)
     for arm in wanted:
         if arm not in names:

@@ -93,7 +93,7 @@ class Preprocess:
     limits: Limits | None = None
     parts: tuple[Part, ...] = field(default=(), repr=False)  # of built-in arms and compositions
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for role, value in (("fit", self.fit), ("apply", self.apply), ("affine", self.affine)):
             if not callable(value) and not (role == "affine" and value is None):
                 raise InputError(f"{role}: {value!r} cannot be called; allowed: a function")
@@ -149,7 +149,7 @@ def own_affine(arm: Preprocess, params: Any, image_shape: tuple[int, ...]) -> Af
 class Step:
     """A run of neighbouring affine parts, merged into one map, or one part of another kind."""
 
-    def __init__(self, part: Part, limits: Limits | None):
+    def __init__(self, part: Part, limits: Limits | None) -> None:
         self.parts = [part]
         self.limits = limits  # of what comes in
         self.affine = part.extend is not None

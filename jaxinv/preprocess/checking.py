@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxinv.errors import InputError
+from jaxinv.errors import InputError, first_line
 from jaxinv.preprocess.arm import Preprocess, own_affine
 
 TRACING = (TypeError, ValueError)
@@ -26,7 +26,7 @@ def check_output(arm: Preprocess, params: Any, image_shape: tuple[int, int, int]
     try:
         out = jax.eval_shape(arm.apply, params, probe)
     except TRACING as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         raise InputError(f"arms: {arm.name!r}: apply cannot be compiled: {type(error).__name__}: {reason}") from error
     if not isinstance(out, jax.ShapeDtypeStruct):
         raise InputError(f"arms: {arm.name!r}: apply gives {type(out).__name__}; allowed: one array of images")

@@ -37,7 +37,7 @@ class Moments(NamedTuple):
 class Training:
     """Training images [N, H, W, K], made when first asked for; their moments are counted once for all who want them."""
 
-    def __init__(self, images: np.ndarray | Callable[[], np.ndarray], image_shape: tuple[int, ...]):
+    def __init__(self, images: np.ndarray | Callable[[], np.ndarray], image_shape: tuple[int, ...]) -> None:
         self._images = images
         self.image_shape = image_shape
 

@@ -1,5 +1,5 @@
 """Pages made of stored results: self-contained HTML and Markdown. What they say and show is `jaxinv.stats` and
-`jaxinv.plots`; nothing is computed here.
+`jaxinv.plots`; nothing is computed here, but for the border and the curvature bounds of a dataset that is at hand.
 """
 
 from jaxinv.report.folder import read_folder, write_report

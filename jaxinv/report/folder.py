@@ -36,8 +36,7 @@ def write_report(
     Args:
         folder: a stored run, a folder of `jaxinv replicate`, or one of `jaxinv claims`.
         bounds: arm -> learning rate up to which gradient descent is stable at the start, for the learning-rate figure;
-            by default what `claims.json` has under "bounds" (study -> arm -> bound), or else what `jaxinv.theory` says,
-            where there are several learning rates and the dataset is at hand.
+            by default what `jaxinv.theory` says, where there are several learning rates and the dataset is at hand.
         border: bool [H, W], pixels never on in training; by default from the dataset, where it is at hand.
         command: what makes the results; by default what the studies say.
 
@@ -89,13 +88,12 @@ def read_folder(
     parts, at_hand = [], Datasets()
     for name in _studies(root):
         results = store.load(root / name if name else root)
-        bound = bounds if bounds is not None else _known_bounds(claims, name)
         parts.append(
             Part(
                 results=results,
                 name=name,
                 border=border if border is not None else at_hand.border(results),
-                bounds=bound if bound is not None else at_hand.bounds(results),
+                bounds=bounds if bounds is not None else at_hand.bounds(results),
                 published=published if name == "as_written" and published else None,
             )
         )
@@ -115,16 +113,6 @@ def read_folder(
         csv=CSV if parts else None,
         command=command,
     )
-
-
-def _known_bounds(claims: dict[str, Any] | None, name: str) -> dict[str, float] | None:
-    """What `claims.json` says of the arms of one of its studies; None where it says nothing of bounds."""
-    if claims is None or "bounds" not in claims:
-        return None
-    of_all = claims["bounds"]
-    of_one = of_all.get(name) if isinstance(of_all, dict) else None
-    arms = of_one.items() if isinstance(of_one, dict) else ()
-    return {str(arm): float(bound) for arm, bound in arms if isinstance(bound, int | float) and bound > 0}
 
 
 def values_csv(parts: Sequence[Part]) -> str:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from jaxinv.report.part import Part
 from jaxinv.report.words import interval, number
@@ -101,7 +101,7 @@ def readings_table(parts: Sequence[Part], published: dict[str, float]) -> Table:
     return Table(f"Mean accuracy, {LEVEL}, under either reading", head, rows)
 
 
-def provenance_table(part: Part, seconds: dict[str, Any] | None = None) -> Table:
+def provenance_table(part: Part) -> Table:
     """What identifies the results."""
     attrs = part.results.attrs
     versions = json.loads(attrs.get("versions", "{}"))
@@ -113,8 +113,6 @@ def provenance_table(part: Part, seconds: dict[str, Any] | None = None) -> Table
         ["device", str(attrs.get("device", "unknown"))],
         ["versions", ", ".join(f"{name} {version}" for name, version in versions.items()) or "unknown"],
     ]
-    if seconds:
-        rows.append(["seconds", ", ".join(f"{name} {value:.1f}" for name, value in seconds.items())])
     return Table("", ["what", "value"], rows, 2)
 
 

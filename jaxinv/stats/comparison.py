@@ -1,6 +1,7 @@
 """Two arms of stored results compared trial by trial, and all pairs of arms with adjusted p-values."""
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -140,7 +141,7 @@ class Comparisons:
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Comparison]:
         return iter(self.pairs)
 
     def __getitem__(self, index: int) -> Comparison:

@@ -5,7 +5,7 @@ trial is not finished, and `done` says which are.
 """
 
 from jaxinv.store.contents import Block, Layout, Memory, WeightSum, assemble
-from jaxinv.store.folder import check_folder
+from jaxinv.store.folder import check_folder, planned_trials
 from jaxinv.store.reading import describe_progress, load
 from jaxinv.store.store import Store
 
@@ -19,4 +19,5 @@ __all__ = [
     "check_folder",
     "describe_progress",
     "load",
+    "planned_trials",
 ]

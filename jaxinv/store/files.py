@@ -11,7 +11,7 @@ import uuid
 from pathlib import Path
 from typing import Protocol
 
-from jaxinv.errors import DataError, InputError
+from jaxinv.errors import DataError, InputError, first_line
 
 SCRATCH = ".tmp"
 REFUSALS = (OSError, ValueError, NotImplementedError)  # how file systems of fsspec say no
@@ -128,7 +128,7 @@ class RemoteFiles:
         try:
             self.system, self.root = fsspec.core.url_to_fs(url)
         except (*REFUSALS, ImportError) as error:
-            raise InputError(f"out: {url!r} cannot be opened ({_line(error)})") from error
+            raise InputError(f"out: {url!r} cannot be opened ({first_line(error)})") from error
         self.url = url.rstrip("/")
         self.root = self.root.rstrip("/")
 
@@ -144,7 +144,7 @@ class RemoteFiles:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except REFUSALS as error:
-            raise DataError(f"{self.path(key)}: cannot be read ({_line(error)})") from error
+            raise DataError(f"{self.path(key)}: cannot be read ({first_line(error)})") from error
 
     def write(self, key: str, data: bytes, *, durable: bool = False) -> None:
         path = f"{self.root}/{key}"
@@ -155,7 +155,7 @@ class RemoteFiles:
                 self.system.makedirs(path.rpartition("/")[0], exist_ok=True)
                 self.system.pipe_file(path, data)
         except REFUSALS as error:
-            raise DataError(f"{self.path(key)}: cannot be written ({_line(error)}); {KEPT}") from error
+            raise DataError(f"{self.path(key)}: cannot be written ({first_line(error)}); {KEPT}") from error
 
     def remove(self, key: str) -> None:
         try:
@@ -163,7 +163,7 @@ class RemoteFiles:
         except FileNotFoundError:
             pass
         except REFUSALS as error:
-            raise DataError(f"{self.path(key)}: cannot be removed ({_line(error)})") from error
+            raise DataError(f"{self.path(key)}: cannot be removed ({first_line(error)})") from error
 
     def names(self) -> list[str] | None:
         self.system.invalidate_cache()
@@ -172,7 +172,7 @@ class RemoteFiles:
         except FileNotFoundError:
             return None
         except REFUSALS as error:
-            raise InputError(f"out: {self.url!r} cannot be read ({_line(error)})") from error
+            raise InputError(f"out: {self.url!r} cannot be read ({first_line(error)})") from error
         return sorted(name.rstrip("/").rpartition("/")[2] for name in found)
 
     def prepare(self) -> None:
@@ -212,8 +212,3 @@ def _create(path: Path, data: bytes, durable: bool) -> None:
         if durable:
             file.flush()
             os.fsync(file.fileno())
-
-
-def _line(error: BaseException) -> str:
-    """The first line of an error, which other libraries' errors may have many of."""
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -145,6 +145,17 @@ def _root(files: Files) -> tuple[dict[str, Any] | None, str | None]:
     return None, f"{files.path(key)} is truncated or altered"
 
 
+def planned_trials(folder: str | os.PathLike[str]) -> int:
+    """How many trials a folder was begun with, or has grown to; 0 where it is new or empty. Nothing else is checked.
+
+    Raises:
+      InputError: it holds something else.
+      DataError: its study cannot be read any more.
+    """
+    stored = inspect(open_files(folder))
+    return 0 if stored is None else stored.trials
+
+
 def check_study(files: Files, stored: Stored, study: Study, fingerprint: str | None = None) -> None:
     """InputError where a folder holds another study, results from other data, or more trials than are asked for."""
     if study_hash(stored.study) != study.hash:

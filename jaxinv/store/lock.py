@@ -79,7 +79,11 @@ class FileLock:
                 raise DataError(f"{path}: cannot be locked ({error.strerror})") from error
             self.note = f"{root}: this file system has no locks; do not start a second run in this folder"
         if name == LOCK:
-            self._sign()
+            try:
+                self._sign()
+            except OSError as error:
+                os.close(self._file)
+                raise DataError(f"{path}: cannot be written ({error.strerror})") from error
 
     def _sign(self) -> None:
         try:

@@ -20,7 +20,6 @@ from jaxinv.store.contents import PER_TRIAL, PIXELS, Layout
 ROOT = "results.zarr"
 BLOCKS = "blocks"  # a group below the root, so that the Dataset shows nothing of it
 MARK = f"{BLOCKS}/mark"
-LABELS = ("arm", "learning_rate", "trial", "step", "layer")
 FORMAT = 1
 COMPRESS = Zstd(level=1)
 TRIAL_CHUNK = 1 << 18
