@@ -124,7 +124,7 @@ def test_functions_without_a_name_are_told_apart_by_what_they_do() -> None:
     groups = [
         [partial(optax.sgd, momentum=0.9), partial(optax.sgd, momentum=0.9)],
         [partial(optax.sgd, momentum=0.8)],
-        [partial(optax.adam, momentum=0.9)],
+        [partial(optax.rmsprop, momentum=0.9)],
         [lambda rate: optax.sgd(rate, momentum=0.9)],
         [lambda rate: optax.sgd(rate, momentum=0.8)],
         [lambda rate: optax.adam(rate)],
