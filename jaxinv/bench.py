@@ -41,6 +41,15 @@ def measure(
 ) -> dict[str, Any]:
     """Time a study with 1, 10, 100, … trials, up to `most`.
 
+    Args:
+      study: what to time; its own number of trials is left out of account.
+      most: the largest number of trials.
+      chunk, devices, data_dir, progress: as for `jaxinv.run`.
+
+    Raises:
+      InputError: an option that makes no sense.
+      DataError: the data cannot be had.
+
     Returns:
       `machine`; `ceilings`: the best rates measured here of a float32 matrix product (FLOP/s) and of a copy (bytes/s),
       all devices together; `job`: the arithmetic and the least traffic of one trial; `rows`: for each number of trials

@@ -160,6 +160,9 @@ def conv(
     Returns:
         [F, H', W', B].
 
+    Raises:
+        InputError: shapes that do not fit, or images smaller than the kernel's reach.
+
     >>> conv(jnp.ones((1, 4, 4, 2)), jnp.ones((3, 1, 3, 3))).shape
     (3, 4, 4, 2)
     """

@@ -154,6 +154,10 @@ def make_trial(study: Study, arm: str | Preprocess | None = None) -> tuple[Calla
       (trial, arm, data): `trial(key, learning_rate, arm, data) -> Outcome` is one unbatched trial, and `arm` and `data`
       are arrays to pass on to it. With key `keys.trial_key(keys.root_key(seed), t)` it is trial t of `run`.
 
+    Raises:
+      InputError: parts of the study that do not fit together.
+      DataError: the data cannot be had.
+
     >>> trial, arm, data = make_trial(Study(steps=3, batch_size=10), "inverted")
     >>> root = keys.root_key(0)
     >>> many = jax.vmap(lambda t: trial(keys.trial_key(root, t), 0.5, arm, data))

@@ -59,7 +59,19 @@ def replicate(
 ) -> dict[str, Any]:
     """Run both readings into `out` (each a stored run that can be resumed), and write `summary.json` and figures there.
 
-    Returns the summary: what `jaxinv replicate --json` prints.
+    Args:
+        out: a new or empty folder, or that of an earlier call.
+        chains: how many chains of 5,000 updates, as the published script runs them.
+        trials: how many fresh trials of 50 updates, as its text says.
+        seed: root of all randomness.
+        chunk, devices, progress: as for `jaxinv.run`.
+
+    Returns:
+        The summary: what `jaxinv replicate --json` prints.
+
+    Raises:
+        InputError: an option or a folder that makes no sense; nothing was touched.
+        DataError: the disk or the memory failed; what was finished is safe.
     """
     started = time.monotonic()
     folder = Path(out)

@@ -123,7 +123,11 @@ class Study:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> "Study":
-        """The study that `to_dict` came from. One with objects of the user's own cannot be made from JSON alone."""
+        """The study that `to_dict` came from.
+
+        Raises:
+          InputError: a field is not known or makes no sense; or an object of the user's own, which JSON only names.
+        """
         known = [field.name for field in dataclasses.fields(cls)]
         for name, value in fields.items():
             if name not in known:
@@ -136,7 +140,11 @@ class Study:
 
     @classmethod
     def from_json(cls, text: str) -> "Study":
-        """The study that `to_json` printed."""
+        """The study that `to_json` printed.
+
+        Raises:
+          InputError: text that is no JSON object, and as for `from_dict`.
+        """
         try:
             fields = json.loads(text)
         except json.JSONDecodeError as error:

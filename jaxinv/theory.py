@@ -137,7 +137,7 @@ def curvature(
 
 
 class Translation(NamedTuple):
-    """Parameters for another arm, max |Δlogit| over the test images, and the largest |logit| there.
+    """Parameters for another arm; max |Δlogit| over the test images, the largest |logit| there, how many they are.
 
     `own` says whether they are a setting of the network's own weights. Without a bias, or with zero padding, which
     stays 0 while the background changes, the first layer needs an offset besides.
@@ -226,6 +226,10 @@ def train_one(
         study: whose trial; its other arms and learning rates are left out.
         arm, learning_rate: of the study, or others; None: the study's first learning rate.
         trial: its number.
+
+    Raises:
+        InputError: an arm or learning rate that makes no sense.
+        DataError: the data cannot be had.
     """
     rate = study.learning_rates[0] if learning_rate is None else learning_rate
     job = prepare(study.replace(arms=(arm,), learning_rate=rate, eval_every=None))

@@ -154,5 +154,5 @@ def test_claims_without_a_study_can_be_asked_again(tmp_path):
     for _ in range(2):
         claims.run_claims(["same-functions"], quick=True, out=tmp_path / "runs", dataset=little(), progress=False)
     (tmp_path / "locked").write_text("a file")
-    with pytest.raises(InputError, match="out: .*not a folder"):
+    with pytest.raises(InputError, match=r"out: .*not a folder"):
         claims.run_claims(["same-functions"], quick=True, out=tmp_path / "locked", dataset=little(), progress=False)

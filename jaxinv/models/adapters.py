@@ -103,6 +103,10 @@ def from_nnx(
         name: what results call it; the constructor's own name if not given.
         fold, fold_refusal, pixel_weights: see `Model`. Without `fold`, every arm is applied to the images themselves.
 
+    Raises:
+        InputError: by the model's `init` and `apply`: images or parameters of other shapes than it was initialised
+            for, or no key where training needs one.
+
     >>> class Linear(nnx.Module):
     ...     def __init__(self, image_shape, classes, rngs):
     ...         self.layer = nnx.Linear(image_shape[0] * image_shape[1] * image_shape[2], classes, rngs=rngs)
@@ -172,6 +176,9 @@ def from_linen(
     Args:
         module: called on images [B, H, W, K] (float), returns logits [B, C]; or a function of C that makes one.
         name, fold, fold_refusal, pixel_weights: see `from_nnx`.
+
+    Raises:
+        InputError: as for `from_nnx`.
 
     >>> class Linear(linen.Module):
     ...     classes: int

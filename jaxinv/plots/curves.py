@@ -43,6 +43,9 @@ def curve_over_steps(
 
     Returns:
         The axes.
+
+    Raises:
+        InputError: an arm, step, learning rate or metric that the results do not hold.
     """
     values = metric_values(results, metric)
     names = arm_names(results)
@@ -122,6 +125,9 @@ def learning_rate_curve(
 
     Returns:
         The axes.
+
+    Raises:
+        InputError: an arm, step, learning rate or metric that the results do not hold.
     """
     values = metric_values(results, metric)
     names = arm_names(results)

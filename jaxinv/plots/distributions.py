@@ -62,8 +62,18 @@ def trial_distributions(
 
     The shared axis shows how far apart the arms are; the close-ups show the shape of spreads that differ tenfold.
 
+    Args:
+        results: dims arm, learning_rate, trial, step.
+        figure: an empty one to draw into; a new one by default.
+        learning_rate: which, where results hold several; or a mapping arm -> learning rate.
+        step: an evaluated step; the last by default.
+        metric: a variable over all four dims.
+
     Returns:
         The figure.
+
+    Raises:
+        InputError: an arm, step, learning rate or metric that the results do not hold.
     """
     arms = _samples(results, learning_rate, step, metric)
     if figure is None:

@@ -128,6 +128,12 @@ def welch(a: Any, b: Any, *, axis: int = -1) -> TTest:
 def superiority(a: Any, b: Any, *, axis: int = -1) -> Figure:
     """Probability that a trial does better in arm a than in arm b: P(a > b) + P(a = b) / 2. NaN without trials.
 
+    Args:
+        a, b: the same trials in two arms, [..., T] with trials along `axis`.
+
+    Raises:
+        InputError: shapes that differ, values that are not finite numbers, an axis that is not there.
+
     >>> superiority([1.0, 2.0, 3.0, 4.0], [0.0, 2.0, 4.0, 0.0])
     0.625
     """
@@ -142,6 +148,12 @@ def cohen_dz(a: Any, b: Any, *, axis: int = -1) -> Figure:
 
     0 where all differences are zero, ±inf where they are one other constant, NaN for fewer than two trials.
 
+    Args:
+        a, b: the same trials in two arms, [..., T] with trials along `axis`.
+
+    Raises:
+        InputError: shapes that differ, values that are not finite numbers, an axis that is not there.
+
     >>> cohen_dz([2.0, 3.0, 4.0], [1.0, 1.0, 1.0])
     2.0
     """
@@ -155,6 +167,12 @@ def pairing(a: Any, b: Any) -> Pairing:
     """How strongly the two arms move together from trial to trial, and what comparing them pairwise gained.
 
     var(a - b) = var a + var b - 2 cov(a, b): pairing pays only where the covariance is positive.
+
+    Args:
+        a, b: the same trials in two arms, [T]. Fewer than two give NaN.
+
+    Raises:
+        InputError: shapes that differ or are not [T], values that are not finite numbers.
     """
     first, second = (checks.vector(field, x) for field, x in zip("ab", checks.pairs(a, b), strict=True))
     if first.size < 2:

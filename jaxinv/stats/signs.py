@@ -42,6 +42,9 @@ def sign_flip(a: Any, b: Any, *, resamples: int = 100_000, seed: int = 0) -> PTe
     Returns:
         `PTest(p_value, method)`: p = 1 where all differences are zero, NaN without trials.
 
+    Raises:
+        InputError: shapes that differ or are not [T], values that are not finite numbers, no whole number of resamples.
+
     >>> sign_flip([1.0, 2.0, 3.0], [0.0, 0.0, 0.0])
     PTest(p_value=0.25, method='exact')
     """
@@ -85,6 +88,9 @@ def wilcoxon(a: Any, b: Any, *, resolution: float = 0.0) -> PTest:
 
     Returns:
         `PTest(p_value, method)`: p = 1 where all differences are zero, NaN without trials.
+
+    Raises:
+        InputError: shapes that differ or are not [T], values that are not finite numbers.
     """
     d = _differences(a, b)
     if resolution > 0 and d.size:
