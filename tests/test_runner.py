@@ -201,7 +201,7 @@ def test_a_stored_run_resumes_and_grows(tmp_path: Any, whole: xr.Dataset) -> Non
     ("options", "says"),
     [
         ({"chunk": 0}, "chunk: 0 is not allowed"),
-        ({"devices": 9}, "devices: 9 is not allowed; give 1 to 4"),
+        ({"devices": 9}, "devices: 9 is not allowed; give a whole number from 1 to 4"),
         ({"devices": 0}, "devices: 0 is not allowed"),
         ({"per_image": True, "out": "somewhere"}, "per_image: stored runs"),
     ],
