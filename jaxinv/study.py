@@ -1,17 +1,15 @@
 """`Study`: everything that defines a run, in one frozen value that checks itself, prints as JSON and has a hash."""
 
 import dataclasses
-import functools
 import hashlib
 import json
 import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any, Literal
 
-from jaxinv import catalogue
+from jaxinv import catalogue, identity
 from jaxinv.errors import InputError, unknown, whole
 
 if TYPE_CHECKING:
@@ -241,33 +239,5 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if value is None or isinstance(value, (str, int, float)):
         return value
-    own = {"own": _own_name(value)}
-    if hasattr(value, "fingerprint"):
-        own["fingerprint"] = value.fingerprint
-    return own
-
-
-def _own_name(value: Any) -> str:
-    """What tells an object of the user's own from others: its name; of a function without one, also what it does."""
-    if isinstance(value, functools.partial):
-        given = [_inside(item) for item in value.args] + [f"{k}={_inside(v)}" for k, v in value.keywords.items()]
-        return f"{_own_name(value.func)}({', '.join(given)})"
-    name = getattr(value, "name", None) or getattr(value, "__qualname__", type(value).__qualname__)
-    if isinstance(value, FunctionType) and ("<lambda>" in name or value.__closure__ or value.__defaults__):
-        around = [_inside(cell.cell_contents) for cell in value.__closure__ or ()]
-        does = [_inside(value.__code__), *around, *map(_inside, value.__defaults__ or ())]
-        name = f"{name} {hashlib.sha256(repr(does).encode()).hexdigest()[:12]}"
-    return str(name)
-
-
-def _inside(value: Any) -> str:
-    """A constant, code or function as text that is the same in every process."""
-    if isinstance(value, CodeType):
-        return repr((value.co_code, [_inside(item) for item in value.co_consts], value.co_names))
-    if value is None or isinstance(value, (bool, int, float, complex, str, bytes)):
-        return repr(value)
-    if isinstance(value, (tuple, list)):
-        return repr([_inside(item) for item in value])
-    if isinstance(value, FunctionType):  # what that one closes over is left out: it may be the function itself
-        return repr((value.__qualname__, _inside(value.__code__)))
-    return _own_name(value)
+    known = getattr(value, "fingerprint", None)  # a Dataset knows its own, which covers every pixel
+    return {"own": identity.name_of(value), "fingerprint": known or identity.fingerprint(value)}

@@ -14,6 +14,7 @@ ORDER = [
     "errors",
     "catalogue",
     "files",
+    "identity",
     "study",
     "keys",
     "data",

@@ -2,15 +2,8 @@
 
 import json
 import math
-import os
-import subprocess
-import sys
-from collections.abc import Callable
-from functools import partial
-from typing import Any
 
 import numpy as np
-import optax
 import pytest
 
 from jaxinv import catalogue
@@ -110,47 +103,6 @@ def test_hash_ignores_trials_alone() -> None:
     assert set(changes) | {"trials"} == set(Study.__dataclass_fields__)
     for name, value in changes.items():
         assert base.replace(**{name: value}).hash != base.hash, name
-
-
-def scaled(factor: float) -> Callable[[Any], Any]:
-    def optimizer(learning_rate: Any) -> Any:
-        return optax.sgd(factor * learning_rate)
-
-    return optimizer
-
-
-def test_functions_without_a_name_are_told_apart_by_what_they_do() -> None:
-    """Two studies with one hash share a folder: an optimizer must never be taken for another."""
-    groups = [
-        [partial(optax.sgd, momentum=0.9), partial(optax.sgd, momentum=0.9)],
-        [partial(optax.sgd, momentum=0.8)],
-        [partial(optax.rmsprop, momentum=0.9)],
-        [lambda rate: optax.sgd(rate, momentum=0.9)],
-        [lambda rate: optax.sgd(rate, momentum=0.8)],
-        [lambda rate: optax.adam(rate)],
-        [scaled(1.0), scaled(1.0)],
-        [scaled(2.0)],
-    ]
-    hashes = [{Study(optimizer=optimizer).hash for optimizer in group} for group in groups]
-    assert all(len(found) == 1 for found in hashes)
-    assert len(set.union(*hashes)) == len(groups)
-    named = Study(optimizer=a_named_optimizer).to_dict()["optimizer"]
-    assert named == {"own": "a_named_optimizer"}
-
-
-def a_named_optimizer(learning_rate: Any) -> Any:
-    return optax.sgd(learning_rate)
-
-
-def test_a_lambda_has_the_same_name_in_every_process() -> None:
-    code = "from jaxinv import Study; print(Study(optimizer=lambda rate: (rate, {'a': (1, 2.5)}, lambda: 3)).hash)"
-    made = {
-        subprocess.run(
-            [sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, check=True
-        ).stdout
-        for seed in ("1", "2")
-    }
-    assert len(made) == 1
 
 
 def test_names_are_written_as_one_likes() -> None:

@@ -1,0 +1,154 @@
+"""Objects of the user's own: the same one is known again, in every process; another one never passes for it."""
+
+import os
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optax
+import pytest
+from flax import linen, nnx
+
+import jaxinv as ji
+from jaxinv.identity import fingerprint, name_of
+
+FACTOR = 1.0
+
+
+class Net(nnx.Module):
+    def __init__(self, image_shape: Any, classes: int, rngs: nnx.Rngs, width: int = 4) -> None:
+        self.layer = nnx.Linear(int(np.prod(image_shape)), classes, rngs=rngs)
+
+    def __call__(self, images: Any) -> Any:
+        return self.layer(images.reshape(len(images), -1))
+
+
+class Louder(Net):
+    def __call__(self, images: Any) -> Any:
+        return 2 * self.layer(images.reshape(len(images), -1))
+
+
+class Dense(linen.Module):
+    width: int
+
+    @linen.compact
+    def __call__(self, images: Any) -> Any:
+        return linen.Dense(self.width)(images.reshape(len(images), -1))
+
+
+class Momentum:
+    def __init__(self, momentum: Any) -> None:
+        self.momentum = momentum
+
+    def __call__(self, learning_rate: Any) -> Any:
+        return optax.sgd(learning_rate, momentum=self.momentum)
+
+
+def with_factor(factor: float) -> Any:
+    def optimizer(learning_rate: Any) -> Any:
+        return optax.sgd(factor * learning_rate)
+
+    return optimizer
+
+
+def gamma(exponent: float) -> ji.Preprocess:
+    return ji.Preprocess(fit=lambda images: exponent, apply=lambda e, images: (images / 255.0) ** e, name="gamma")
+
+
+def recursive(depth: int) -> Any:
+    def again(learning_rate: Any) -> Any:
+        return optax.sgd(learning_rate) if depth else again(learning_rate)
+
+    return again
+
+
+MADE = {
+    "constructor": lambda: ji.from_nnx(Net),
+    "another class": lambda: ji.from_nnx(Louder, name="Net"),
+    "partial of a constructor": lambda: ji.from_nnx(partial(Net, width=8)),
+    "other argument": lambda: ji.from_nnx(partial(Net, width=16)),
+    "lambda around a constructor": lambda: ji.from_nnx(lambda shape, classes, rngs: Net(shape, classes, rngs, 8)),
+    "linen attribute": lambda: ji.from_linen(Dense(4)),
+    "other linen attribute": lambda: ji.from_linen(Dense(8)),
+    "object": lambda: Momentum(0.9),
+    "other object": lambda: Momentum(0.8),
+    "object with an array": lambda: Momentum(np.arange(3.0)),
+    "object with another array": lambda: Momentum(np.arange(3.0) + 1),
+    "method": lambda: Momentum(0.9).__call__,
+    "closure": lambda: with_factor(1.0),
+    "other closure": lambda: with_factor(2.0),
+    "recursive": lambda: recursive(1),
+    "partial": lambda: partial(optax.sgd, momentum=0.9),
+    "other partial": lambda: partial(optax.sgd, momentum=0.8),
+    "partial of another": lambda: partial(optax.rmsprop, momentum=0.9),
+    "installed": lambda: optax.sgd,
+    "other installed": lambda: optax.adam,
+    "lambda": lambda: lambda rate: optax.sgd(rate, momentum=0.9),
+    "other lambda": lambda: lambda rate: optax.sgd(rate, momentum=0.8),
+    "arm": lambda: gamma(2.2),
+    "other arm": lambda: gamma(0.5),
+    "mapping": lambda: Momentum({"b": {1, 2}, "a": [3]}),
+    "other mapping": lambda: Momentum({"b": {1, 3}, "a": [3]}),
+}
+
+
+def test_equal_objects_have_equal_fingerprints_and_others_others() -> None:
+    first, second = ({name: fingerprint(make()) for name, make in MADE.items()} for _ in range(2))
+    assert first == second
+    assert len(set(first.values())) == len(MADE)
+
+
+def test_using_a_model_does_not_change_it() -> None:
+    model = ji.from_nnx(Net)
+    before = fingerprint(model)
+    data = {"x_train": np.zeros((4, 2, 2, 1), np.uint8), "y_train": [0, 1, 0, 1]}
+    dataset = ji.Dataset(**data, x_test=data["x_train"], y_test=data["y_train"], name="tiny")
+    ji.run(ji.Study(dataset=dataset, model=model, trials=1, steps=1, batch_size=2), progress=False)
+    assert fingerprint(model) == before
+
+
+def test_a_global_that_a_function_reads_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    def optimizer(learning_rate: Any) -> Any:
+        return optax.sgd(FACTOR * learning_rate)
+
+    before = fingerprint(optimizer)
+    monkeypatch.setattr(sys.modules[__name__], "FACTOR", 2.0)
+    assert fingerprint(optimizer) != before
+
+
+def test_every_process_finds_the_same() -> None:
+    code = "from tests.test_identity import MADE, fingerprint; print([fingerprint(m()) for m in MADE.values()])"
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            cwd=Path(__file__).parents[1],
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(found) == 1
+
+
+def test_names() -> None:
+    assert name_of(partial(partial(optax.sgd), momentum=0.9)) == "sgd"
+    assert name_of(Momentum(0.9)) == "Momentum"
+    assert name_of(gamma(1)) == "gamma"
+    assert name_of(with_factor) == "with_factor"
+
+
+def test_a_folder_refuses_another_object_of_the_same_name(tmp_path: Path) -> None:
+    images = np.arange(64, dtype=np.uint8).reshape(16, 2, 2, 1)
+    dataset = ji.Dataset(
+        x_train=images, y_train=np.arange(16) % 2, x_test=images, y_test=np.arange(16) % 2, name="tiny"
+    )
+    study = ji.Study(dataset=dataset, arms=("normal", gamma(2.2)), trials=1, steps=1, batch_size=2)
+    ji.run(study, out=tmp_path / "run", progress=False)
+    same = study.replace(arms=("normal", gamma(2.2)), trials=2)
+    assert ji.run(same, out=tmp_path / "run", progress=False).sizes["trial"] == 2
+    with pytest.raises(ji.InputError, match="another study"):
+        ji.run(study.replace(arms=("normal", gamma(0.5)), trials=2), out=tmp_path / "run", progress=False)
