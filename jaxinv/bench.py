@@ -219,6 +219,19 @@ def read(path: str, study: Study) -> dict[str, Any]:
     return result
 
 
+def check_folder(folder: str) -> None:
+    """Make the folder for a result, unless it holds something else.
+
+    Raises:
+      InputError: it does, or it cannot be made.
+    """
+    names = {path.name for path in files.make_folder(folder).iterdir()}
+    if names and "bench.json" not in names:
+        raise InputError(
+            f"out: {folder!r} holds something else; give a new or empty folder, or that of an earlier bench"
+        )
+
+
 def draw(result: dict[str, Any], folder: str) -> None:
     """`bench.json` and `bench.png`, trials/s against the number of trials, into a folder."""
     from jaxinv import plots

@@ -4,6 +4,7 @@ Each process computes its own trials on its own devices and writes its own block
 network. JAX's own start-up serves for membership, for one shared name of the launch, and for two barriers.
 """
 
+import re
 import secrets
 from dataclasses import dataclass
 
@@ -36,6 +37,8 @@ def start(coordinator: str | None = None, processes: int | None = None, process:
     given = [value is not None for value in (coordinator, processes, process)]
     if any(given) and not all(given):
         raise InputError("distributed: give all of --coordinator, --num-processes and --process-id, or none of them")
+    if coordinator is not None and not re.fullmatch(r".+:\d+", coordinator):
+        raise InputError(f"coordinator: {coordinator!r} is not allowed; give HOST:PORT")
     if processes is not None:
         whole("num_processes", processes)
         whole("process_id", process, 0, processes - 1)

@@ -1,12 +1,13 @@
 """Optimizers: optax's by name, or any function from a learning rate to a gradient transformation."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
 import optax
 
 from jaxinv import catalogue
-from jaxinv.errors import InputError, unknown
+from jaxinv.errors import InputError, first_line, unknown
 
 Optimizer = Callable[[Any], optax.GradientTransformation]
 
@@ -26,6 +27,10 @@ def get_optimizer(optimizer: str | Optimizer) -> Optimizer:
         if optimizer not in catalogue.OPTIMIZERS:
             raise unknown("optimizer", optimizer, catalogue.OPTIMIZERS)
         return getattr(optax, optimizer)
+    try:
+        inspect.signature(optimizer).bind(1.0)
+    except TypeError as error:
+        raise InputError(f"optimizer: it cannot be called with a learning rate ({first_line(error)})") from None
     made = optimizer(1.0)
     if not (hasattr(made, "init") and hasattr(made, "update")):
         raise InputError(f"optimizer: a function that returns {made!r}; it must return an optax.GradientTransformation")

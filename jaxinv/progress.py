@@ -8,6 +8,13 @@ from collections.abc import Callable, Iterator
 Report = Callable[[int, int], None]  # (done, total)
 
 
+def say(line: str) -> None:
+    """A line on standard error, which may be closed or full: that is no reason to lose results."""
+    with contextlib.suppress(OSError):
+        if sys.stderr is not None:  # print would take None for standard output
+            print(line, file=sys.stderr, flush=True)
+
+
 @contextlib.contextmanager
 def reporting(what: str, show: Report | bool | None, unit: str = "trials") -> Iterator[Report]:
     """A function to call with (done, total).
@@ -17,7 +24,7 @@ def reporting(what: str, show: Report | bool | None, unit: str = "trials") -> It
     """
     if callable(show):
         yield show
-    elif show is False or (show is None and not sys.stderr.isatty()):
+    elif sys.stderr is None or show is False or (show is None and not sys.stderr.isatty()):
         yield lambda done, total: None
     elif sys.stderr.isatty():
         with _bar(what, unit) as report:
@@ -64,7 +71,7 @@ def _lines(what: str, unit: str, every: float = 5.0) -> Report:
             return
         said = now
         left = (total - done) * (now - start) / (done - first)
-        print(f"{what}: {done:,}/{total:,} {unit}, {_rate(done - first, start)}/s, {left:,.0f} s left", file=sys.stderr)
+        say(f"{what}: {done:,}/{total:,} {unit}, {_rate(done - first, start)}/s, {left:,.0f} s left")
 
     return report
 

@@ -20,12 +20,12 @@ import xarray as xr
 from jaxinv import keys, sizing
 from jaxinv.data import Dataset
 from jaxinv.distributed import barrier, membership
-from jaxinv.errors import DataError, InputError, whole
+from jaxinv.errors import DataError, InputError, first_line, whole
 from jaxinv.job import Group, Job, prepare
 from jaxinv.program import Plan, Program, everywhere, program
 from jaxinv.progress import Report, reporting
 from jaxinv.sizing import Device
-from jaxinv.store import Block, Layout, Memory, Store, check_folder
+from jaxinv.store import PER_TRIAL, Block, Layout, Memory, Store, check_folder
 from jaxinv.study import Study
 from jaxinv.trial import Data, Outcome
 
@@ -74,15 +74,17 @@ def run(
     (('arm', 'learning_rate', 'trial', 'step'), (2, 1, 2, 1))
     """
     started = time.monotonic()
+    if not isinstance(study, Study):
+        raise InputError(f"study: {study!r} is not allowed; give a ji.Study")
     if chunk is not None:
         chunk = whole("chunk", chunk)
+    chosen = local_devices(devices)
     if jax.process_count() > 1 and out is None:
         raise InputError("out: several processes need a folder that they share")
     if per_image and out is not None:
         raise InputError("per_image: stored runs do not keep it; leave out= away")
     if out is not None:
         check_folder(out, study)
-    chosen = local_devices(devices)
     job = prepare(study, data_dir=data_dir)
     LOG.debug("read %r", job.dataset)
     layout = Layout(
@@ -94,6 +96,7 @@ def run(
         pixel_weights=job.model.pixel_weights is not None,
         trials=study.trials,
     )
+    check_memory(layout, stored=out is not None)
     members = membership()
     worker = Worker(job, chosen, chunk, per_image, processes=members.count)
     attributes = provenance(job, chosen)
@@ -145,9 +148,27 @@ def run(
     return results
 
 
+def check_memory(layout: Layout, *, stored: bool) -> None:
+    """Refuse more trials than the memory of this machine can list, before anything is begun.
+
+    Results kept in memory are there twice for a moment; stored ones, of which large ones are opened lazily, need room
+    for the numbers of the trials and for which of them are done.
+    """
+    needed = 32 * layout.trials + (0 if stored else 2 * sum(layout.nbytes(name) for name in PER_TRIAL))
+    free = sizing.host_bytes()
+    if needed > free:
+        wanted, there = (f"{size / 2**30:.1f} GiB" for size in (needed, free))
+        instead = "" if stored else ", or an out folder, which needs less"
+        raise InputError(f"trials: {layout.trials} need {wanted} of memory, and {there} are free; give fewer{instead}")
+
+
 def local_devices(count: int | None) -> tuple[Device, ...]:
     """The first `count` of this process's devices, or all of them."""
-    available = jax.local_devices()
+    try:
+        available = jax.local_devices()
+    except (RuntimeError, AssertionError) as error:  # either, where JAX_PLATFORMS names one that is not there
+        asked = os.environ.get("JAX_PLATFORMS", "")
+        raise DataError(f"devices: JAX finds none (JAX_PLATFORMS={asked!r}: {first_line(error)})") from None
     if count is None:
         return tuple(available)
     hint = "; JAX_NUM_CPU_DEVICES makes more of a CPU" if available[0].platform == "cpu" else ""

@@ -7,8 +7,10 @@ import contextlib
 import logging
 import os
 import stat
-import sys
 from pathlib import Path
+
+from jaxinv.errors import InputError
+from jaxinv.progress import say
 
 
 def configure(*, devices: int | None = None, cache: bool = True) -> None:
@@ -17,6 +19,9 @@ def configure(*, devices: int | None = None, cache: bool = True) -> None:
     One XLA device leaves part of a CPU idle, so each core becomes a device, unless JAX_NUM_CPU_DEVICES or XLA_FLAGS say
     otherwise. Compiled programs are kept per user, since whoever can write them can run code as their reader.
     """
+    count = os.environ.get("JAX_NUM_CPU_DEVICES", "1")
+    if not count.lstrip("-").isdecimal():
+        raise InputError(f"JAX_NUM_CPU_DEVICES: {count!r} is not allowed; give a whole number")
     import jax
 
     if "JAX_NUM_CPU_DEVICES" not in os.environ and "host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
@@ -46,12 +51,10 @@ def cache_folder() -> Path | None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         info = folder.stat()
     except OSError as error:
-        print(f"jaxinv: no compile cache: {folder}: {error.strerror}", file=sys.stderr)
+        say(f"jaxinv: no compile cache: {folder}: {error.strerror}")
         return None
     mine = not hasattr(os, "getuid") or info.st_uid == os.getuid()
     if not mine or info.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        print(
-            f"jaxinv: no compile cache: {folder} can be written by others; remove it or chmod 700 it", file=sys.stderr
-        )
+        say(f"jaxinv: no compile cache: {folder} can be written by others; remove it or chmod 700 it")
         return None
     return folder

@@ -133,6 +133,11 @@ def free_bytes(device: Device) -> int:
     stats = device.memory_stats()
     if stats and "bytes_limit" in stats:
         return stats["bytes_limit"] - stats["bytes_in_use"]
+    return host_bytes()
+
+
+def host_bytes() -> int:
+    """Memory of this machine that is free now; a guess where the system does not say."""
     if hasattr(os, "sysconf") and "SC_AVPHYS_PAGES" in os.sysconf_names:
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return 4 << 30

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from jaxinv.preprocess import Preprocess
 
 MAX_SEED = 2**32 - 1
+MAX_RATE = 1e38  # float32 holds little more
 MAX_EXAMPLES = 2**31 - 1  # positions in the stream of examples are 32-bit integers
 
 
@@ -183,13 +184,14 @@ def _number(name: str, value: Any) -> float:
 
 
 def _learning_rate(value: Any) -> float | tuple[float, ...]:
+    value = value.tolist() if hasattr(value, "tolist") else value  # an array, or a number of NumPy's
     several = isinstance(value, (tuple, list))
     rates = tuple(_number("learning_rate", rate) for rate in (value if several else (value,)))
     if not rates:
         raise InputError("learning_rate: none given; give one or more positive numbers")
     for rate in rates:
-        if rate <= 0:
-            raise InputError(f"learning_rate: {rate} is not allowed; give a positive number")
+        if not 0 < rate <= MAX_RATE:
+            raise InputError(f"learning_rate: {rate} is not allowed; give a positive number up to {MAX_RATE:.0e}")
     if len(set(rates)) < len(rates):
         raise InputError(f"learning_rate: {rates} has a value twice; give each once")
     return rates if several else rates[0]

@@ -10,6 +10,7 @@ from hypothesis import settings
 
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.devices()  # in use from here on: a command that a test calls would choose another number of them
 
 # A busy machine is no failure, and everybody meets the same examples; `--hypothesis-profile explore` meets others.
 settings.register_profile("patient", deadline=None, derandomize=True)

@@ -39,7 +39,7 @@ def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str,
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ((), "Missing subcommand"),
+        ((), "Expected one of {replicate, run"),
         (("rum",), "command: 'rum' is not known; did you mean 'run'?"),
         (("run", "--trails", "3"), "--trails"),
         (("run", "--trials", "many"), "--trials"),
@@ -57,6 +57,11 @@ def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str,
         (("run", "--dataset", "no/such.npz"), "no/such.npz"),
         (("run", "--devices", "0"), "devices: 0 is not allowed"),
         (("run", "--chunk", "-1"), "chunk: -1 is not allowed"),
+        (("run", "--trials", "2000000000"), "trials: 2000000000 need"),
+        (
+            ("run", "--learning-rate", "1e300"),
+            "learning_rate: 1e+300 is not allowed; give a positive number up to 1e+38",
+        ),
         (("run", "--quiet", "--verbose"), "verbose: --quiet and --verbose exclude each other"),
         (("replicate", "--chains", "0"), "chains: 0 is not allowed"),
         (("replicate", "--trials", "-3"), "trials: -3 is not allowed"),
@@ -263,6 +268,65 @@ def test_verbose_says_what_is_done(tmp_path: Path, npz: str) -> None:
     ):
         assert f"jaxinv: {said}" in err
     assert "program of 2 arm(s), 1 rate(s)" in err
+
+
+@pytest.mark.parametrize("seconds", [0.1, 0.4, 0.8, 1.2])
+def test_ctrl_c_stops_the_program_whenever_it_comes(tmp_path: Path, seconds: float) -> None:
+    """Also while it imports, and where Python loses exceptions."""
+    process = spawn("run", "--steps", "2000", "--trials", "4000", folder=tmp_path)
+    time.sleep(seconds)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode in (cli.INTERRUPTED, -signal.SIGINT)  # before Python itself was ready, perhaps
+    assert out == ""
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("shell", "status", "says"),
+    [
+        ("{run} 2>&-", 0, ""),
+        ("{run} 2>/dev/full", 0, ""),
+        ("{run} >/dev/full", 1, "jaxinv: standard output: cannot be written"),
+        ("{run} --json >/dev/full", 1, "jaxinv: standard output: cannot be written"),
+        ("{run} --help >&-", 0, ""),
+        ("{run} --trials -2 2>&-", 2, ""),
+        ("JAX_NUM_CPU_DEVICES=x {run}", 2, "jaxinv: JAX_NUM_CPU_DEVICES: 'x' is not allowed"),
+        ("JAX_PLATFORMS=cuda {run}", 1, "jaxinv: devices: JAX finds none"),
+    ],
+)
+def test_closed_and_full_streams_and_odd_settings(tmp_path: Path, npz: str, shell: str, status: int, says: str) -> None:
+    run = f"'{sys.executable}' -m jaxinv run --dataset {npz} --trials 2 --steps 2 --batch-size 10 --no-cache"
+    done = subprocess.run(
+        ["sh", "-c", shell.format(run=run)], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == status, done.stderr
+    assert "Traceback" not in done.stderr
+    assert says in done.stderr
+    if status:
+        assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ("run --trials x", "Error parsing --trials: invalid literal for int() with base 10: 'x'; jaxinv run --help"),
+        ("run --bogus 3", "Unrecognized options: --bogus, 3; jaxinv run --help says"),
+        ("run --precision medium", "invalid choice 'medium' for argument '--precision'"),
+    ],
+)
+def test_a_terminal_gets_errors_without_boxes_or_colours(arguments: str, says: str) -> None:
+    pty = pytest.importorskip("pty")
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm"}
+    command = [sys.executable, "-m", "jaxinv", *arguments.split()]
+    process = subprocess.Popen(command, stdout=theirs, stderr=subprocess.PIPE, text=True, env=environment)
+    os.close(theirs)
+    _, err = process.communicate(timeout=60)
+    os.close(ours)
+    assert process.returncode == cli.SENSELESS
+    assert err.startswith(f"jaxinv: {says}")
+    assert err.count("\n") == 1
 
 
 def test_a_terminal_gets_a_bar_that_is_gone_in_the_end(tmp_path: Path, npz: str) -> None:

@@ -193,6 +193,13 @@ def test_arms_refuse_an_out_that_is_no_picture(
     assert not list(tmp_path.iterdir())
 
 
+def test_bench_leaves_a_stored_run_alone(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = contents(place / "run")
+    small = ("--dataset", str(place / "tiny.npz"), "--most", "1", "--steps", "2", "--batch-size", "10")
+    assert call(capsys, "bench", *small, "--no-cache", "--quiet", "--out", str(place / "run")) == cli.SENSELESS
+    assert contents(place / "run") == before
+
+
 def test_a_sound_result_of_another_machine_is_taken(tmp_path: Path) -> None:
     study = Study(dataset=tiny(), trials=2, steps=2, batch_size=10)
     result = bench.measure(study, most=2, progress=False)

@@ -9,7 +9,7 @@ import pytest
 import xarray as xr
 
 import jaxinv as ji
-from jaxinv import models, program, sizing
+from jaxinv import distributed, models, program, sizing
 from tests.datasets import tiny
 
 SMALL = ji.Study(dataset=tiny(), arms=("normal", "inverted"), steps=6, eval_every=3, batch_size=30, trials=9)
@@ -195,6 +195,19 @@ def test_a_stored_run_resumes_and_grows(tmp_path: Any, whole: xr.Dataset) -> Non
     assert ji.load(out).sizes["trial"] == 15
     with pytest.raises(ji.InputError, match="seed"):
         ji.run(SMALL.replace(seed=4), out=out)
+
+
+def test_refuses_what_is_no_study_and_no_results() -> None:
+    with pytest.raises(ji.InputError, match=r"study: \{'steps': 3\} is not allowed; give a ji.Study"):
+        ji.run({"steps": 3})  # pyright: ignore[reportArgumentType]
+    for refused in (lambda: ji.compare("runs/x", "a", "b"), lambda: ji.compare_all("runs/x")):  # pyright: ignore
+        with pytest.raises(ji.InputError, match="results: 'runs/x' is not allowed; give what"):
+            refused()
+    with pytest.raises(ji.InputError, match="optimizer: it cannot be called with a learning rate"):
+        careless: Any = lambda: None  # noqa: E731
+        ji.run(ji.Study(dataset=tiny(), optimizer=careless, batch_size=10))
+    with pytest.raises(ji.InputError, match=r"coordinator: 'x' is not allowed; give HOST:PORT"):
+        distributed.start("x", 1, 0)
 
 
 @pytest.mark.parametrize(

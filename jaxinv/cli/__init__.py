@@ -13,6 +13,7 @@ import tyro
 from jaxinv.cli.commands import COMMANDS
 from jaxinv.cli.options import Interrupted
 from jaxinv.errors import DataError, InputError, unknown
+from jaxinv.progress import say
 
 DONE, FAILED, SENSELESS, RESUMABLE, INTERRUPTED = 0, 1, 2, 75, 130
 DESCRIPTION = "Train many small networks under several preprocessings, paired trial by trial."
@@ -23,6 +24,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         command = parse(arguments)
         command()
+        sys.stdout.flush()
     except InputError as error:
         return fail(error, SENSELESS)
     except DataError as error:
@@ -34,6 +36,9 @@ def main(arguments: Sequence[str]) -> int:
     except BrokenPipeError:  # the reader of standard output has left, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
+    except OSError as error:  # files have errors of their own by now: this is standard output
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return fail(f"standard output: cannot be written ({error.strerror})", FAILED)
     return DONE
 
 
@@ -53,11 +58,19 @@ def parse(arguments: Sequence[str]) -> Any:
     except SystemExit as exit:
         if not exit.code:
             raise
-        words = re.sub(r"[^\x20-\x7e]+|-{3,}", " ", shown.getvalue())  # without tyro's boxes and rules
-        raise InputError(" ".join(words.split())) from None
+        raise InputError(sentence(shown.getvalue(), arguments)) from None
+
+
+def sentence(shown: str, arguments: Sequence[str]) -> str:
+    """What tyro draws in a box, under a title and above further help, as one line."""
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", shown)  # without colours
+    _, *lines = (re.sub(r"[^\x20-\x7e]+|-{3,}", " ", line) for line in plain.splitlines())  # nor rules
+    said = re.split(r"\s(?:Argument helptext|For full helptext)", " ".join(" ".join(lines).split()))[0]
+    command = f"{arguments[0]} " if arguments and arguments[0] in COMMANDS else ""
+    return f"{said.rstrip('.')}; jaxinv {command}--help says what is allowed"
 
 
 def fail(error: object, status: int) -> int:
     """Say what went wrong in one line."""
-    print(f"jaxinv: {' '.join(str(error).split())}", file=sys.stderr)
+    say(f"jaxinv: {' '.join(str(error).split())}")
     return status

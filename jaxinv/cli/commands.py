@@ -1,6 +1,5 @@
 """The commands: each a dataclass of its flags, to be called. Nothing heavy is imported before a command needs it."""
 
-import sys
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal
 
@@ -20,6 +19,7 @@ from jaxinv.cli.options import (
     resumable,
 )
 from jaxinv.errors import InputError
+from jaxinv.progress import say
 
 Dir = Annotated[str, tyro.conf.arg(metavar="DIR")]
 DataDir = Annotated[str | None, optional("DIR", "TFDS_DATA_DIR, or ~/tensorflow_datasets")]
@@ -103,7 +103,7 @@ class Run(Machine, Output, StudyFlags):
                 data_dir=self.data_dir,
             )
         if not self.quiet:
-            print(f"{results.attrs['plan']}; {results.attrs['computed']} trials computed here", file=sys.stderr)
+            say(f"{results.attrs['plan']}; {results.attrs['computed']} trials computed here")
         if not first:
             return
         summary = tables.run_summary(results) | {"out": self.out}
@@ -272,7 +272,7 @@ class Arms(Output):
     """
 
     dataset: str = "mnist"
-    """Whose images to draw."""
+    """Whose images to draw; goes with --out."""
     out: Annotated[str | None, optional("FILE", "none")] = None
     """A picture file (.png or .svg)."""
 
@@ -288,6 +288,8 @@ class Arms(Output):
         else:
             print_names(catalogue.ARMS)
             print("\nCompose with +, left to right: inverted+pixel_mean.")
+            if self.out is not None:
+                print(f"Picture: {self.out}")
 
 
 @dataclass(kw_only=True)
@@ -329,19 +331,20 @@ class Bench(Machine, Output, StudyFlags):
     def __call__(self) -> None:
         study = self.study()
         self.ready()
-        from jaxinv import bench, files
+        from jaxinv import bench
 
         if self.out is not None:
-            files.make_folder(self.out)  # before a measurement that would have nowhere to go
+            bench.check_folder(self.out)  # before a measurement that would have nowhere to go
         other = None if self.against is None else bench.read(self.against, study)
-        result = bench.measure(
-            study,
-            most=self.most,
-            chunk=self.chunk,
-            devices=self.devices,
-            data_dir=self.data_dir,
-            progress=not self.quiet,
-        )
+        with resumable(None):
+            result = bench.measure(
+                study,
+                most=self.most,
+                chunk=self.chunk,
+                devices=self.devices,
+                data_dir=self.data_dir,
+                progress=not self.quiet,
+            )
         if self.out is not None:
             bench.draw(result, self.out)
         if self.json:

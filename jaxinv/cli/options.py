@@ -100,6 +100,10 @@ class StudyFlags:
         return Study(**values | {"learning_rate": rates[0] if len(rates) == 1 else rates})
 
 
+UNHEEDED = {"_xla_gc_callback", "__del__"}
+"""Functions whose exceptions Python prints and forgets."""
+
+
 class Interrupted(Exception):
     """A run was stopped from outside; `folder` is where it can be resumed, if anywhere."""
 
@@ -118,15 +122,24 @@ def resumable(folder: str | None) -> Iterator[None]:
     """Turn Ctrl-C and SIGTERM into `Interrupted`."""
 
     def stop(number: int, frame: Any) -> None:
+        while frame is not None:  # where Python runs inside a destructor or a collection, it would lose an exception
+            if frame.f_code.co_name in UNHEEDED:
+                signal.setitimer(signal.ITIMER_REAL, 0.01)
+                return
+            frame = frame.f_back
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, stop)
+    numbers = [signal.SIGTERM, *([signal.SIGALRM] if hasattr(signal, "SIGALRM") else [])]
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        numbers.append(signal.SIGINT)
+    before = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield
     except KeyboardInterrupt:
         raise Interrupted(folder) from None
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def keep_stdout() -> None:

@@ -44,7 +44,9 @@ def contact_sheet(images_by_arm: Mapping[str, Any], ax: Axes | None = None, *, g
     ax.imshow(sheet, interpolation="nearest")
     ax.set_xticks([])
     middle = [gap + row * (height + gap) + (height - 1) / 2 for row in range(len(rows))]
-    ax.set_yticks(middle, [f"{label(arm, longest=20)}\n{_range(images)}" for arm, images in rows.items()])
+    names = [f"{label(arm, longest=20)}\n{_range(images)}" for arm, images in rows.items()]
+    ax.set_yticks(middle, names, fontsize="small")
+    ax.set_anchor("E")  # what the pictures leave of the width belongs to the names
     ax.tick_params(length=0)
     for spine in ax.spines.values():
         spine.set_visible(False)
@@ -70,4 +72,7 @@ def _shades(images: np.ndarray) -> np.ndarray:
 
 def _range(images: np.ndarray) -> str:
     finite = images[np.isfinite(images)]
-    return f"{finite.min():.3g} to {finite.max():.3g}".replace("-", "−") if finite.size else "no finite value"
+    if not finite.size:
+        return "no finite value"
+    low, high = (0.0 if abs(end) < 1e-6 * np.ptp(finite) else float(end) for end in (finite.min(), finite.max()))
+    return f"{low:.3g} to {high:.3g}".replace("-", "−")

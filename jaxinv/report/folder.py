@@ -88,6 +88,8 @@ def read_folder(
     parts, at_hand = [], Datasets()
     for name in _studies(root):
         results = store.load(root / name if name else root)
+        if "done" in results and not results["done"].values.any():
+            raise DataError(f"{root / name if name else root}: none of its {results.sizes['trial']} trials is done yet")
         parts.append(
             Part(
                 results=results,

@@ -295,6 +295,7 @@ def compare_all(results: "xr.Dataset", *, adjust: str = "holm", **options: Any) 
         InputError: fewer than two arms; and as `compare`.
     """
     checks.choice("adjust", adjust, ("holm", "bh"))
+    checks.results(results)
     if "arm" not in results.dims:
         raise InputError("results: no dimension 'arm'; dims arm, learning_rate, trial, step are needed")
     arms = arm_names(results)

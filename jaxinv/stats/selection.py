@@ -63,6 +63,7 @@ def paired_trials(
         DataError: no trial has been done yet.
     """
     checks.choice("diverged", diverged, ("include", "exclude"))
+    checks.results(results)
     missing = [axis for axis in AXES if axis not in results.dims]
     if missing:
         raise InputError(f"results: no dimension {missing[0]!r}; dims {', '.join(AXES)} are needed")
