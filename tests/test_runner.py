@@ -203,8 +203,8 @@ def test_refuses_what_is_no_study_and_no_results() -> None:
     for refused in (lambda: ji.compare("runs/x", "a", "b"), lambda: ji.compare_all("runs/x")):  # pyright: ignore
         with pytest.raises(ji.InputError, match="results: 'runs/x' is not allowed; give what"):
             refused()
+    careless: Any = lambda: None  # noqa: E731
     with pytest.raises(ji.InputError, match="optimizer: it cannot be called with a learning rate"):
-        careless: Any = lambda: None  # noqa: E731
         ji.run(ji.Study(dataset=tiny(), optimizer=careless, batch_size=10))
     with pytest.raises(ji.InputError, match=r"coordinator: 'x' is not allowed; give HOST:PORT"):
         distributed.start("x", 1, 0)
