@@ -13,8 +13,9 @@ from matplotlib.image import AxesImage
 
 from jaxinv.errors import InputError
 from jaxinv.plots import style
-from jaxinv.plots.layout import arm_names, rate_indices
+from jaxinv.plots.layout import rate_indices
 from jaxinv.plots.style import axes_or_new, label, new_figure, styled
+from jaxinv.stats.selection import arm_names
 
 if TYPE_CHECKING:
     import xarray as xr

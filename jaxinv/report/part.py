@@ -11,8 +11,9 @@ import xarray as xr
 
 from jaxinv import catalogue, stats
 from jaxinv.errors import InputError
-from jaxinv.plots.layout import AXES, arm_names, done_trials
+from jaxinv.plots.layout import done_trials
 from jaxinv.stats import Comparison, Summary
+from jaxinv.stats.selection import AXES, arm_names
 
 
 class Cell(NamedTuple):

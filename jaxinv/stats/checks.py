@@ -81,12 +81,6 @@ def choice(field: str, value: str, allowed: tuple[str, ...]) -> str:
     return value
 
 
-def results(value: Any) -> None:
-    """Refuse what is no results at all, such as the name of a folder."""
-    if not hasattr(value, "dims"):
-        raise InputError(f"results: {value!r} is not allowed; give what ji.run or ji.load returns")
-
-
 def figure(array: np.ndarray | np.generic | float) -> Figure:
     """A float where there is one value, the array where there are many."""
     return float(array) if np.ndim(array) == 0 else np.asarray(array)

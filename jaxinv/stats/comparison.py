@@ -13,7 +13,7 @@ from jaxinv.stats.description import plain, summary
 from jaxinv.stats.equivalence import Equivalence, tost_of
 from jaxinv.stats.layout import html_rows, html_table, text_rows, text_table
 from jaxinv.stats.paired import cohen_dz, paired_t, pairing, superiority
-from jaxinv.stats.selection import arm_names, paired_trials
+from jaxinv.stats.selection import arm_names, check_results, paired_trials
 from jaxinv.stats.signs import sign_flip, wilcoxon
 
 if TYPE_CHECKING:
@@ -295,9 +295,7 @@ def compare_all(results: "xr.Dataset", *, adjust: str = "holm", **options: Any) 
         InputError: fewer than two arms; and as `compare`.
     """
     checks.choice("adjust", adjust, ("holm", "bh"))
-    checks.results(results)
-    if "arm" not in results.dims:
-        raise InputError("results: no dimension 'arm'; dims arm, learning_rate, trial, step are needed")
+    check_results(results)
     arms = arm_names(results)
     if len(arms) < 2:
         raise InputError(f"arms: the results hold only {', '.join(arms) or 'none'}; two are needed to compare")

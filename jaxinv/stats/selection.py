@@ -63,15 +63,12 @@ def paired_trials(
         DataError: no trial has been done yet.
     """
     checks.choice("diverged", diverged, ("include", "exclude"))
-    checks.results(results)
-    missing = [axis for axis in AXES if axis not in results.dims]
-    if missing:
-        raise InputError(f"results: no dimension {missing[0]!r}; dims {', '.join(AXES)} are needed")
+    check_results(results)
     variable = metric_variable(results, metric)
     arms = arm_names(results)
     places = [_arm_index(arms, field, arm) for field, arm in (("arm_a", arm_a), ("arm_b", arm_b))]
     rates = _rate_indices(results, learning_rate)
-    where = _step_index(results, step)
+    where = step_index(results, step)
     planned = results.sizes["trial"]
     done = np.ones(planned, bool) if "done" not in results else np.asarray(results["done"].values, bool)
     if not done.any():
@@ -107,6 +104,15 @@ def paired_trials(
     )
 
 
+def check_results(results: Any) -> None:
+    """Refuse what is no results at all, such as the name of a folder, or lacks one of their axes."""
+    if not hasattr(results, "dims"):
+        raise InputError(f"results: {results!r} is not allowed; give what ji.run or ji.load returns")
+    missing = [axis for axis in AXES if axis not in results.dims]
+    if missing:
+        raise InputError(f"results: no dimension {missing[0]!r}; dims {', '.join(AXES)} are needed")
+
+
 def arm_names(results: "xr.Dataset") -> list[str]:
     """The names along the arm axis."""
     return [str(name) for name in _coordinate(results, "arm")]
@@ -130,26 +136,33 @@ def _arm_index(arms: list[str], field: str, arm: str) -> int:
     return arms.index(arm)
 
 
-def _rate_indices(results: "xr.Dataset", wanted: Any) -> tuple[int, int]:
+def rate_index(results: "xr.Dataset", wanted: Any) -> int:
+    """Where a learning rate is; it may be left out where there is only one."""
     rates = _coordinate(results, "learning_rate").astype(np.float64)
-    listed = ", ".join(f"{rate:g}" for rate in rates)
     if wanted is None:
         if rates.size != 1:
-            raise InputError(f"learning_rate: the results hold {rates.size}; choose one of {listed}")
-        return 0, 0
+            raise InputError(f"learning_rate: the results hold {rates.size}; choose one of {_listed(rates)}")
+        return 0
+    near = np.flatnonzero(np.isclose(rates, float(wanted), rtol=1e-5, atol=0.0))  # coordinates may be float32
+    if near.size == 0:
+        raise InputError(f"learning_rate: {wanted!r} is not in the results; choose one of {_listed(rates)}")
+    return int(near[np.argmin(np.abs(rates[near] - float(wanted)))])
+
+
+def _rate_indices(results: "xr.Dataset", wanted: Any) -> tuple[int, int]:
     chosen = tuple(wanted) if isinstance(wanted, tuple | list) else (wanted, wanted)
     if len(chosen) != 2:
+        listed = _listed(_coordinate(results, "learning_rate"))
         raise InputError(f"learning_rate: {wanted!r} is neither one learning rate nor one for each arm; of {listed}")
-    places = []
-    for rate in chosen:
-        near = np.flatnonzero(np.isclose(rates, float(rate), rtol=1e-5, atol=0.0))  # coordinates may be float32
-        if near.size == 0:
-            raise InputError(f"learning_rate: {rate!r} is not in the results; choose one of {listed}")
-        places.append(int(near[np.argmin(np.abs(rates[near] - float(rate)))]))
-    return places[0], places[1]
+    return rate_index(results, chosen[0]), rate_index(results, chosen[1])
 
 
-def _step_index(results: "xr.Dataset", step: int | None) -> int:
+def _listed(rates: np.ndarray) -> str:
+    return ", ".join(f"{rate:g}" for rate in rates)
+
+
+def step_index(results: "xr.Dataset", step: int | None) -> int:
+    """Where an evaluated step is; the last by default."""
     steps = _coordinate(results, "step")
     if steps.size == 0:
         raise InputError("results: no step was evaluated")
