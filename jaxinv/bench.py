@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxinv import files, runner, sizing
-from jaxinv.errors import InputError, whole
+from jaxinv.errors import InputError, first_line, whole
 from jaxinv.job import Job, prepare
 from jaxinv.progress import Report, reporting
 from jaxinv.sizing import Device
@@ -208,7 +208,7 @@ def read(path: str, study: Study) -> dict[str, Any]:
         theirs = {**result["study"], "trials": study.trials}
         speeds = [float(row["trials_per_second"]) for row in result["rows"] if isinstance(row["trials"], int)]
     except (OSError, ValueError, TypeError, KeyError) as error:
-        reason = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
+        reason = f"no {error}" if isinstance(error, KeyError) else first_line(error)
         raise InputError(f"against: {path!r} cannot be used ({reason}); give a file that bench --json made") from None
     if not speeds or not all(0 < speed < math.inf for speed in speeds):
         raise InputError(f"against: {path!r} holds no speeds; give a file that bench --json made")

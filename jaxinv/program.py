@@ -1,5 +1,7 @@
 """One compiled program for many trials: the only place with `vmap`, `jit` and devices."""
 
+import logging
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal, NamedTuple
@@ -13,6 +15,8 @@ from jax.sharding import PartitionSpec as P
 from jaxinv import keys
 from jaxinv.sizing import Device
 from jaxinv.trial import Arm, Data, Outcome, Setting, Trial, whole_trial
+
+LOG = logging.getLogger(__name__)
 
 TRIALS = "trials"  # the mesh axis
 _NONE, _EVERY = Arm(None, None), Arm(0, 0)  # which axis of an arm to map over
@@ -145,5 +149,11 @@ def program(plan: Plan, data: Data) -> Program:
     """The compiled program of a plan for data of these shapes; compiled once a process."""
     key = plan, tuple((a.shape, a.dtype) for a in data)
     if key not in _programs:
-        _programs[key] = Program(plan, data)
+        start = time.monotonic()
+        made = _programs[key] = Program(plan, data)
+        LOG.debug(
+            "program of %d arm(s), %d rate(s), %d trials on each of %d device(s): %.2f s to compile, %.0f MiB",
+            *(plan.arms, plan.rates, plan.per_device, len(plan.devices)),
+            *(time.monotonic() - start, made.bytes / 2**20),
+        )
     return _programs[key]

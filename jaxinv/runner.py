@@ -246,15 +246,7 @@ class Worker:
                 wide_evaluation=self.sizes.wide,
                 precision=self.job.study.precision,
             )
-            since = time.monotonic()
             call = program(plan, data)
-            LOG.debug(
-                "program of %d arm(s), %d rate(s), %d trials on each of %d device(s): %.2f s to compile, %.0f MiB",
-                *plan[1:4],
-                len(plan.devices),
-                time.monotonic() - since,
-                call.bytes / 2**20,
-            )
             self._ready.append((group, call, (*call.place((rates, group.arm)), data)))
             self._root = call.place(self._root)
         self.compile_seconds += time.monotonic() - start

@@ -14,7 +14,7 @@ from jaxinv.data import Dataset
 from jaxinv.errors import InputError, unknown
 from jaxinv.files import make_folder, write_text
 from jaxinv.progress import Report
-from jaxinv.stats.layout import text_table
+from jaxinv.stats.layout import WIDTH, text_table
 
 CLAIMS: dict[str, Claim] = {
     claim.name: claim for claim in (*inversion.CLAIMS, *remedies.CLAIMS, *rates.CLAIMS, *light.CLAIMS, *seconds.CLAIMS)
@@ -22,7 +22,6 @@ CLAIMS: dict[str, Claim] = {
 """Every claim, by name."""
 
 FIGURE = "learning_rate.png"
-WIDTH = 80
 
 
 def run_claims(
