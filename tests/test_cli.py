@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from jaxinv import cli
-from jaxinv.cli.options import StudyFlags
+from jaxinv.cli.options import Interrupted, StudyFlags, resumable
 from jaxinv.study import Study
 from tests.datasets import tiny
 
@@ -280,6 +280,42 @@ def test_ctrl_c_stops_the_program_whenever_it_comes(tmp_path: Path, seconds: flo
     assert process.returncode in (cli.INTERRUPTED, -signal.SIGINT)  # before Python itself was ready, perhaps
     assert out == ""
     assert "Traceback" not in err
+
+
+def test_ctrl_c_while_the_program_imports_is_one_line(tmp_path: Path) -> None:
+    code = """
+import os, signal, sys
+class Finder:
+    def find_spec(self, name, *rest):
+        if name == "jaxinv.cli":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Finder())
+sys.argv = ["jaxinv", "arms"]
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from jaxinv.__main__ import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (cli.INTERRUPTED, "", "jaxinv: interrupted\n")
+
+
+def test_ctrl_c_where_python_loses_exceptions_comes_again() -> None:
+    class Lost:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.001)
+
+    def run() -> None:
+        with resumable(None):
+            Lost()
+            time.sleep(5)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(Interrupted, match="nothing was stored"):
+            run()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize(

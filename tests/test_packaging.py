@@ -22,4 +22,4 @@ def test_the_oldest_versions_tried_are_the_oldest_admitted() -> None:
     assert tried.pop("jaxlib") == tried["jax"]
     assert set(tried) == {"jax", "flax", "optax", "numpy"}
     for name, version in tried.items():
-        assert f"{version}.".startswith(f"{admitted[name]}.")
+        assert version.split(".") == [*admitted[name].split("."), "0", "0"][:3]

@@ -10,6 +10,7 @@ import xarray as xr
 
 import jaxinv as ji
 from jaxinv import distributed, models, program, sizing
+from jaxinv.job import prepare
 from tests.datasets import tiny
 
 SMALL = ji.Study(dataset=tiny(), arms=("normal", "inverted"), steps=6, eval_every=3, batch_size=30, trials=9)
@@ -195,6 +196,24 @@ def test_a_stored_run_resumes_and_grows(tmp_path: Any, whole: xr.Dataset) -> Non
     assert ji.load(out).sizes["trial"] == 15
     with pytest.raises(ji.InputError, match="seed"):
         ji.run(SMALL.replace(seed=4), out=out)
+
+
+@pytest.mark.parametrize(
+    ("trials", "call", "processes", "length"),
+    [
+        (2000, 25, 1, 400),  # 5 blocks, no longer than 2 s of 228 trials each
+        (2000, 25, 2, 350),  # 6 blocks, 3 for each process
+        (100, 50, 1, 100),
+        (7, 50, 2, 50),
+        (20_000, 9000, 1, 9000),  # a call is never divided
+    ],
+)
+def test_blocks_are_shared_evenly(
+    monkeypatch: pytest.MonkeyPatch, trials: int, call: int, processes: int, length: int
+) -> None:
+    monkeypatch.setattr(sizing, "trials_a_second", lambda job, device: 228.0)
+    job = prepare(SMALL.replace(trials=trials))
+    assert sizing.block_length(job, tuple(jax.devices()[:1]), call, processes) == length
 
 
 def test_refuses_what_is_no_study_and_no_results() -> None:
