@@ -16,6 +16,7 @@ from jaxinv.models import Model, check_model, get_model
 from jaxinv.optimizers import get_optimizer
 from jaxinv.preprocess import Preprocess, check_output, fit_arms, get_arm, transform
 from jaxinv.study import Study
+from jaxinv.tiling import Lit, lay_out, lit_first
 from jaxinv.trial import Arm, Data, Outcome, Setting, Trial, whole_trial
 
 
@@ -109,14 +110,19 @@ class Job:
             keep_correct=keep_correct,
         )
 
+    def lit(self, group: Group) -> Lit | None:
+        """How a group's evaluations leave dark pixels out, where model and images allow it."""
+        lit = lit_first(self.dataset) if group.fold and self.model.narrow is not None else None
+        for part in () if lit is None else lit.parts:
+            _check_model(self.model, (part.width, 1, 1), self.dataset.classes)
+        return lit
+
     def data(self, group: Group, tile: int) -> Data:
         """The arrays that every trial of a group reads, test images in tiles of at most `tile`."""
         train, test = group.images
-        return Data(
-            train,
-            self.dataset.y_train,
-            *tiles(test, self.dataset.y_test, tile),
-        )
+        lit = self.lit(group)
+        tiled, place = lay_out(test, self.dataset.y_test, tile, lit)
+        return Data(train, self.dataset.y_train, tiled, place, None if lit is None else lit.pixels)
 
 
 def prepare(study: Study, *, data_dir: str | None = None) -> Job:
@@ -173,13 +179,3 @@ def make_trial(study: Study, arm: str | Preprocess | None = None) -> tuple[Calla
 
     one = jax.tree.map(lambda a: jnp.asarray(a[0]), group.arm)
     return trial, one, jax.tree.map(jnp.asarray, job.data(group, 1000))
-
-
-def tiles(images: np.ndarray, labels: np.ndarray, length: int) -> tuple[Any, Any]:
-    """[N, ...] to [tiles, tile, ...], evenly, the last tile filled up with black images labelled -1."""
-    count = -(-len(images) // length)
-    length = -(-len(images) // count)
-    fill = count * length - len(images)
-    images = np.concatenate([images, np.zeros((fill, *images.shape[1:]), images.dtype)]) if fill else images
-    labels = np.concatenate([labels, np.full(fill, -1, labels.dtype)]) if fill else labels
-    return images.reshape(count, length, *images.shape[1:]), labels.reshape(count, length)

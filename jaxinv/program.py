@@ -147,7 +147,7 @@ _programs: dict[Any, Program] = {}
 
 def program(plan: Plan, data: Data) -> Program:
     """The compiled program of a plan for data of these shapes; compiled once a process."""
-    key = plan, tuple((a.shape, a.dtype) for a in data)
+    key = plan, tuple((a.shape, a.dtype) for a in jax.tree.leaves(data))
     if key not in _programs:
         start = time.monotonic()
         made = _programs[key] = Program(plan, data)

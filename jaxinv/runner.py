@@ -255,7 +255,7 @@ class Worker:
         """A group's arrays on every device; images as stored stay there for the next run of the same dataset."""
         stored = group.images[0] is self.job.dataset.x_train
         kept = _placed.setdefault(self.job.dataset, {}) if stored else {}
-        key = self.sizes.tile, self.devices
+        key = self.sizes.tile, self.devices, self.job.lit(group) is None
         if key not in kept:
             kept.clear()
             kept[key] = jax.device_put(self.job.data(group, self.sizes.tile), everywhere(self.devices))
@@ -280,9 +280,7 @@ class Worker:
             return np.moveaxis(np.concatenate(arrays, axis=1)[:, order], 0, 2)
 
         if self.per_image:
-            correct = gather("correct")
-            images = len(self.job.dataset.x_test)
-            self.correct.append(correct.reshape(*correct.shape[:3], -1)[..., :images])
+            self.correct.append(gather("correct"))
         pixels = outcomes[0].weight_delta is not None
         return Block(
             accuracy=(gather("hits") / len(self.job.dataset.x_test)).astype(np.float32),

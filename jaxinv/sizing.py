@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax.extend import core as jex
 
 from jaxinv import keys
-from jaxinv.job import Job
+from jaxinv.job import Group, Job
 from jaxinv.models import Model
 
 Device = Any  # jax.Device, which type checkers take for a variable
@@ -79,8 +79,9 @@ def choose(job: Job, devices: tuple[Device, ...], chunk: int | None, processes: 
     brief = max(1, int(trials_a_second(job, devices[0])))
     at_once = min(CPU_TRIALS, share) if wide else 1
     budget = CPU_TILE_BYTES if cpu else ACCELERATOR_TILE_BYTES
-    tile = max(1, min(1000 if cpu else 10_000, budget // (per_image * networks * (at_once if hidden else 1))))
+    tile = max(1, min(500 if cpu else 10_000, budget // (per_image * networks * (at_once if hidden else 1))))
     each = networks * (6 * weights + per_image * (study.batch_size * 3 + (tile if wide else 0)))
+    each += 4 * study.batch_size * (study.eval_every or study.steps)  # which examples its batches hold
     free = free_bytes(devices[0])
     fits = max(1, int(SHARE * free / (len(devices) if cpu else 1) / each))
     if chunk is not None:
@@ -123,9 +124,19 @@ def trials_a_second(job: Job, device: Device) -> float:
 def flops(job: Job) -> float:
     """Arithmetic of one trial under all arms and learning rates."""
     study = job.study
-    _, forward, update = costs(job.model, job.image_shape, job.dataset.classes)
-    looks = len(study.eval_steps) * len(job.dataset.x_test)
-    return len(study.arms) * len(study.learning_rates) * (study.steps * study.batch_size * update + looks * forward)
+    update = costs(job.model, job.image_shape, job.dataset.classes).update_flops
+    training = len(study.arms) * study.steps * study.batch_size * update
+    looks = sum(len(group.positions) * _look_flops(job, group) for group in job.groups)
+    return len(study.learning_rates) * (training + len(study.eval_steps) * looks)
+
+
+def _look_flops(job: Job, group: Group) -> float:
+    """Arithmetic of one evaluation of one network."""
+    lit = job.lit(group)
+    if lit is None:
+        return len(job.dataset.x_test) * costs(job.model, job.image_shape, job.dataset.classes).forward_flops
+    shapes = [(len(part.images), (part.width, 1, 1)) for part in lit.parts]
+    return sum(count * costs(job.model, shape, job.dataset.classes).forward_flops for count, shape in shapes)
 
 
 def free_bytes(device: Device) -> int:

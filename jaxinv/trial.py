@@ -14,10 +14,12 @@ or a chunk of them under many arms and learning rates.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import lax
 
@@ -48,16 +50,22 @@ class Setting(NamedTuple):
     arm: Arm
 
 
-class Data(NamedTuple):
-    """Images as stored (uint8, or float32 where an arm that is not affine has been applied) and labels.
+class Tiles(NamedTuple):
+    """Test images in tiles of equal length, the last filled up with images labelled -1."""
 
-    The test images come in tiles of equal length, the last filled up with images labelled -1.
-    """
+    images: Array  # [tiles, tile, H, W, K], or [tiles, tile, n, 1, 1] of the first n of `Data.pixels`
+    labels: Array  # int32 [tiles, tile]
+
+
+class Data(NamedTuple):
+    """M test and N training images, as stored (uint8) or, where an arm is not affine, as it shows them (float32)."""
 
     x_train: Array  # [N, H, W, K]
     y_train: Array  # int32 [N]
-    x_test: Array  # [tiles, tile, H, W, K]
-    y_test: Array  # int32 [tiles, tile]
+    test: tuple[Tiles, ...]  # images of one width each
+    place: Array  # int32 [M], where each test image stands in the tiles, laid end to end
+    pixels: Array | None  # int32 [H·W·K], the order of the pixels in `test` if not their own; later ones may be left
+    # out where they are 0 in all images of a width
 
 
 class Progress(NamedTuple):
@@ -73,7 +81,7 @@ class Look(NamedTuple):
 
     hits: jax.Array  # int32, how many test images are classified correctly
     test_loss: jax.Array  # mean cross-entropy, nats
-    correct: jax.Array | None  # bool [tiles, tile], where asked for
+    correct: jax.Array | None  # bool [M], where asked for
 
 
 class Change(NamedTuple):
@@ -88,7 +96,7 @@ class Outcome(NamedTuple):
 
     hits: jax.Array  # int32 [E]; a count, since compilers round the division differently from program to program
     test_loss: jax.Array  # [E]
-    correct: jax.Array | None  # bool [tiles, tile] at the last evaluation
+    correct: jax.Array | None  # bool [M] at the last evaluation
     diverged: jax.Array  # bool
     weight_delta: jax.Array | None
     layer_delta: jax.Array
@@ -126,35 +134,48 @@ class Trial:
         """`eval_every` updates from step `first_step` on."""
         optimizer = self.optimizer(setting.learning_rate)
         shuffle, noise = keys.stream(setting.key, "shuffle"), keys.stream(setting.key, "model")
+        steps = first_step + jnp.arange(self.eval_every, dtype=jnp.int32)
+        batches = jax.vmap(lambda step: batch_indices(shuffle, step, self.batch_size, data.x_train.shape[0]))(steps)
 
-        def update(at: Progress, step: jax.Array) -> tuple[Progress, None]:
-            batch = batch_indices(shuffle, step, self.batch_size, data.x_train.shape[0])
+        def update(at: Progress, now: tuple[jax.Array, jax.Array]) -> tuple[Progress, None]:
+            step, batch = now
             images, labels = data.x_train[batch], data.y_train[batch]
 
             def loss(params: Any) -> tuple[jax.Array, Any]:
-                logits, state = self._apply(params, at.state, images, setting.arm, jax.random.fold_in(noise, step))
+                params, pixels = self._folded(params, setting.arm), self._shown(images, setting.arm)
+                key = jax.random.fold_in(noise, step)
+                logits, state = self.model.apply(params, at.state, pixels, train=True, key=key)
                 return cross_entropy(logits, labels).mean(), state
 
             gradient, state = jax.grad(loss, has_aux=True)(at.params)
             change, optimizer_state = optimizer.update(gradient, at.optimizer, at.params)
             return Progress(optax.apply_updates(at.params, change), state, optimizer_state), None
 
-        return lax.scan(update, at, first_step + jnp.arange(self.eval_every, dtype=jnp.int32))[0]
+        return lax.scan(update, at, (steps, batches))[0]
 
     def evaluate(self, at: Progress, setting: Setting, data: Data) -> Look:
         """Hits and mean loss over all test images, tile by tile."""
+        params = self._folded(at.params, setting.arm)
+        if data.pixels is not None:
+            params = self._narrowed(params, data.pixels)
 
-        def tile(totals: tuple[jax.Array, jax.Array], part: tuple[jax.Array, jax.Array]) -> Any:
-            images, labels = part
-            logits, _ = self._apply(at.params, at.state, images, setting.arm, None)
-            correct = jnp.argmax(logits, axis=-1) == labels
-            loss = jnp.where(labels >= 0, cross_entropy(logits, jnp.maximum(labels, 0)), 0.0)
+        def tile(params: Any, totals: tuple[jax.Array, jax.Array], part: Tiles) -> Any:
+            pixels = self._shown(part.images, setting.arm)
+            logits, _ = self.model.apply(params, at.state, pixels, train=False, key=None)
+            correct = jnp.argmax(logits, axis=-1) == part.labels
+            loss = jnp.where(part.labels >= 0, cross_entropy(logits, jnp.maximum(part.labels, 0)), 0.0)
             totals = totals[0] + jnp.sum(correct, dtype=jnp.int32), totals[1] + jnp.sum(loss)
             return totals, correct if self.keep_correct else None
 
-        zero = jnp.zeros((), jnp.int32), jnp.zeros((), jnp.float32)
-        (hits, loss), correct = lax.scan(tile, zero, (data.x_test, data.y_test))
-        return Look(hits, loss / jnp.sum(data.y_test >= 0).astype(jnp.float32), correct)
+        totals = jnp.zeros((), jnp.int32), jnp.zeros((), jnp.float32)
+        answers = []
+        for part in data.test:
+            lit = params if data.pixels is None else self._narrowed(params, slice(part.images.shape[2]))
+            totals, correct = lax.scan(partial(tile, lit), totals, part)
+            answers.append(correct)
+        hits, loss = totals
+        correct = jnp.concatenate([a.reshape(-1) for a in answers])[data.place] if self.keep_correct else None
+        return Look(hits, loss / np.float32(len(data.place)), correct)
 
     def change(self, at: Progress, setting: Setting) -> Change:
         """W_end against W_begin; the beginning is made again from the key rather than carried along."""
@@ -168,15 +189,23 @@ class Trial:
         """Whether some evaluation's loss ([..., E]) is not finite, or a thousand times that of guessing."""
         return ~jnp.all(test_loss <= DIVERGED_LOSS * math.log(self.classes), axis=-1)  # NaN compares false
 
-    def _apply(self, params: Any, state: Any, images: jax.Array, arm: Arm, key: jax.Array | None) -> Any:
-        """Logits [B, C] and the model's new state; training if there is a key to train with."""
+    def _folded(self, params: Any, arm: Arm) -> Any:
+        """The weights that see images as stored, where the arm is folded into them."""
+        if not self.fold:
+            return params
+        assert self.model.fold is not None
+        return self.model.fold(params, arm.scale, arm.offset)
+
+    def _shown(self, images: jax.Array, arm: Arm) -> jax.Array:
+        """The images as the network is shown them, float32."""
         pixels = images.astype(jnp.float32)
-        if self.fold:
-            assert self.model.fold is not None
-            params = self.model.fold(params, arm.scale, arm.offset)
-        else:
-            pixels = pixels * arm.scale[None] + arm.offset[None]
-        return self.model.apply(params, state, pixels, train=key is not None, key=key)
+        return pixels if self.fold else pixels * arm.scale[None] + arm.offset[None]
+
+    def _narrowed(self, params: Any, pixels: jax.Array | slice) -> Any:
+        """Folded weights, of some of the pixels that they see."""
+        assert self.fold
+        assert self.model.narrow is not None
+        return self.model.narrow(params, pixels)
 
 
 def whole_trial(
@@ -207,6 +236,12 @@ def whole_trial(
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """-log softmax(logits)[label], in nats: [B] from logits [B, C] and labels in [0, C)."""
-    chosen = labels[:, None] == jnp.arange(logits.shape[-1])[None, :]  # a comparison: gathers are slow on CPUs
-    return jax.nn.logsumexp(logits, axis=-1) - jnp.sum(jnp.where(chosen, logits, 0.0), axis=-1)
+    """-log softmax(logits)[label], in nats: [B] from logits [B, C] and labels in [0, C).
+
+    Not finite where a logit is NaN or infinite.
+    """
+    z = logits.T  # class-major, so that sums over classes add up whole vectors of images
+    highest = lax.stop_gradient(jnp.max(z, axis=0))
+    spread = jnp.log(jnp.sum(jnp.exp(z - highest[None, :]), axis=0))
+    chosen = labels[None, :] == jnp.arange(len(z))[:, None]  # a comparison: gathers are slow on CPUs
+    return highest + spread - jnp.sum(jnp.where(chosen, z, 0.0), axis=0)

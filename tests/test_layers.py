@@ -25,6 +25,7 @@ ORDER = [
     "optimizers",
     "deltas",
     "trial",
+    "tiling",
     "job",
     "sizing",
     "program",

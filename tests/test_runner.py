@@ -246,10 +246,3 @@ def test_refuses_in_one_line(options: dict[str, Any], says: str) -> None:
 def test_refuses_a_batch_larger_than_the_data() -> None:
     with pytest.raises(ji.InputError, match="batch_size: 201 is more than the 200 training images"):
         ji.run(SMALL.replace(batch_size=201))
-
-
-def test_flops_of_the_published_job() -> None:
-    """Training and evaluating two arms for 100 trials: 63 GFLOP."""
-    from jaxinv.job import prepare
-
-    assert 100 * sizing.flops(prepare(ji.Study())) == pytest.approx(62.7e9, rel=0.01)

@@ -27,8 +27,8 @@ def setting_of(job: Job, arm: int, trial: int = 3, rate: float = 0.5) -> Setting
     return Setting(keys.trial_key(keys.root_key(0), trial), jnp.float32(rate), one)
 
 
-def data_of(job: Job) -> Data:
-    return jax.tree.map(jnp.asarray, job.data(job.groups[0], 1000))
+def data_of(job: Job, fold: bool = True) -> Data:
+    return jax.tree.map(jnp.asarray, job.data(dataclasses.replace(job.groups[0], fold=fold), 1000))
 
 
 def batches_of(job: Job, setting: Setting, steps: int) -> np.ndarray:
@@ -43,7 +43,7 @@ def batches_of(job: Job, setting: Setting, steps: int) -> np.ndarray:
 @pytest.mark.parametrize(("arm", "name", "rate"), [(0, "normal", 0.5), (1, "inverted", 0.02)])
 def test_weights_match_numpy_in_float64(job: Job, arm: int, name: str, rate: float, steps: int, fold: bool) -> None:
     trial = dataclasses.replace(job.trial(job.groups[0]), steps=steps, eval_every=steps, fold=fold)
-    setting, data = setting_of(job, arm, rate=rate), data_of(job)
+    setting, data = setting_of(job, arm, rate=rate), data_of(job, fold)
     batches = batches_of(job, setting, steps)
     weight, bias = reference.train_softmax(job.dataset.x_train, job.dataset.y_train, batches, name, rate)
 

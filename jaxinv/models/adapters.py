@@ -15,6 +15,7 @@ from jaxinv.models.model import FoldRefusal, ImageShape, Model, Params, State
 Constructor = Callable[[ImageShape, int, nnx.Rngs], nnx.Module]
 Fold = Callable[[Params, jax.Array, jax.Array], Params]
 PixelWeights = Callable[[Params, ImageShape], jax.Array]
+Narrow = Callable[[Params, Any], Params]
 
 Static = TypeVar("Static")
 
@@ -88,6 +89,7 @@ def from_nnx(
     fold: Fold | None = None,
     fold_refusal: FoldRefusal | None = None,
     pixel_weights: PixelWeights | None = None,
+    narrow: Narrow | None = None,
 ) -> Model:
     """A `Model` from a flax nnx module.
 
@@ -101,7 +103,8 @@ def from_nnx(
         constructor: `(image_shape, classes, rngs) -> nnx.Module`; the module is called on images [B, H, W, K] (float)
             and returns logits [B, C].
         name: what results call it; the constructor's own name if not given.
-        fold, fold_refusal, pixel_weights: see `Model`. Without `fold`, every arm is applied to the images themselves.
+        fold, fold_refusal, pixel_weights, narrow: see `Model`. Without `fold`, every arm is applied to the images
+            themselves.
 
     Raises:
         InputError: by the model's `init` and `apply`: images or parameters of other shapes than it was initialised
@@ -145,7 +148,7 @@ def from_nnx(
         logits = module(images) if offset is None else module(images, offset)
         return logits, _split(module)[-1]
 
-    return Model(label, init, apply, fold, fold_refusal, pixel_weights)
+    return Model(label, init, apply, fold, fold_refusal, pixel_weights, narrow)
 
 
 #: How a linen module may ask whether it is being trained, and what to answer.
@@ -165,6 +168,7 @@ def from_linen(
     fold: Fold | None = None,
     fold_refusal: FoldRefusal | None = None,
     pixel_weights: PixelWeights | None = None,
+    narrow: Narrow | None = None,
 ) -> Model:
     """A `Model` from a flax linen module.
 
@@ -175,7 +179,7 @@ def from_linen(
 
     Args:
         module: called on images [B, H, W, K] (float), returns logits [B, C]; or a function of C that makes one.
-        name, fold, fold_refusal, pixel_weights: see `from_nnx`.
+        name, fold, fold_refusal, pixel_weights, narrow: see `from_nnx`.
 
     Raises:
         InputError: as for `from_nnx`.
@@ -214,7 +218,7 @@ def from_linen(
         logits, changed = network.apply(variables, images, rngs=rngs, mutable=list(state), **mode)
         return logits, {**state, **unfreeze(changed)}
 
-    return Model(label, init, apply, fold, fold_refusal, pixel_weights)
+    return Model(label, init, apply, fold, fold_refusal, pixel_weights, narrow)
 
 
 def _name(thing: Any) -> str:

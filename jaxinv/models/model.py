@@ -46,6 +46,10 @@ class Model:
             offset (concrete arrays), or None if it holds.
         pixel_weights: None, or `(params, image_shape) -> [H, W, K, outputs]`: the first layer's weights, where each
             reads one pixel directly.
+        narrow: None, or `(params, pixels) -> params` with
+            `apply(narrow(p, i), state, x[:, i, None, None]) == apply(p, state, x.reshape(-1, H, W, K))` for all x
+            [B, H*W*K] that are 0 in every other pixel; i is an array of indices or a slice. Evaluation then leaves out
+            pixels that are dark in many test images; `init` must take images of shape (n, 1, 1).
     """
 
     name: str
@@ -54,6 +58,7 @@ class Model:
     fold: Callable[[Params, jax.Array, jax.Array], Params] | None = None
     fold_refusal: FoldRefusal | None = None
     pixel_weights: Callable[[Params, ImageShape], jax.Array] | None = None
+    narrow: Callable[[Params, Any], Params] | None = None
 
 
 def check_model(model: Model, image_shape: ImageShape, classes: int) -> None:

@@ -139,6 +139,11 @@ def _dense_pixel_weights(params: Params, image_shape: ImageShape) -> jax.Array:
     return weight.T.reshape(*image_shape, weight.shape[0])
 
 
+def _narrow_dense(params: Params, pixels: jax.Array | slice) -> Params:
+    first = params["first"]
+    return {**params, "first": {**first, "weight": first["weight"][:, pixels]}}
+
+
 def _fold_conv(params: Params, scale: jax.Array, offset: jax.Array) -> Params:
     """conv(w, s x + o) = conv(w s, x) + conv(w, o) for a scale s per channel and any offset o per pixel.
 
@@ -162,7 +167,7 @@ def _conv_refusal(scale: np.ndarray, offset: np.ndarray) -> str | None:
     )
 
 
-_dense = partial(from_nnx, fold=_fold_dense, pixel_weights=_dense_pixel_weights)
+_dense = partial(from_nnx, fold=_fold_dense, pixel_weights=_dense_pixel_weights, narrow=_narrow_dense)
 _convolutional = partial(from_nnx, fold=_fold_conv, fold_refusal=_conv_refusal)
 
 _BUILTIN: dict[str, Model] = {
