@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from jaxinv import claims
+from jaxinv import claims, program
 from jaxinv.claims import light, rates, seconds, studies
 from jaxinv.claims.lab import Apart, Lab
 from jaxinv.data import Dataset
@@ -354,6 +354,23 @@ def test_zeros_train_faster(wait, wanted, monkeypatch):
     found = judge("zeros-train-faster", data=dark)
     assert found.verdict == wanted
     assert judge("zeros-train-faster", data=data).verdict == "inconclusive"  # not mostly zero
+
+
+def test_zeros_and_no_zeros_run_the_same_program(monkeypatch):
+    """Evaluation, which may leave dark pixels out, must not make two programs of them."""
+    data, before = tiny(test=300), len(program._programs)
+    dark = Dataset(x_train=data.x_train // 200, y_train=data.y_train, x_test=data.x_test // 200, y_test=data.y_test)
+    called = []
+
+    def once(workers: list[Any], pairs: int) -> np.ndarray:
+        called.extend(len(list(worker.blocks(range(seconds.TRIALS)))) for worker in workers)
+        return np.ones((2, pairs))
+
+    monkeypatch.setattr(seconds, "in_turn", once)
+    judge("zeros-train-faster", data=dark)
+    assert len(called) == 2
+    assert min(called) > 0
+    assert len(program._programs) == before + 1
 
 
 def test_dense_images_have_no_zero():

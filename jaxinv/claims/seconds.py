@@ -1,6 +1,7 @@
 """The question's third guess: that mostly-zero images are there to save computing time."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 
@@ -8,6 +9,7 @@ from jaxinv.claims.claim import INVERSION, Claim, Finding, percent, untestable
 from jaxinv.claims.evidence import above, mean_of, verdict
 from jaxinv.claims.lab import Lab
 from jaxinv.data import Dataset
+from jaxinv.models import get_model
 from jaxinv.runner import Worker
 
 FASTER = 0.05
@@ -28,8 +30,9 @@ def zeros_train_faster(lab: Lab) -> Finding:
         y_test=lab.data.y_test[rows[1]],
         classes=lab.data.classes,
     )
+    blind = replace(get_model("softmax"), narrow=None)  # evaluations, too, are to multiply every zero
     workers = [
-        lab.worker(lab.study(dataset=data, arms=("normal",), steps=STEPS, trials=TRIALS))
+        lab.worker(lab.study(dataset=data, arms=("normal",), model=blind, steps=STEPS, trials=TRIALS))
         for data in (sparse, dense(sparse))
     ]
     seconds = in_turn(workers, lab.trials(24, 150))
