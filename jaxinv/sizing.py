@@ -16,7 +16,9 @@ from jaxinv.models import Model
 Device = Any  # jax.Device, which type checkers take for a variable
 
 CPU_TRIALS = 25  # per device and call; more gain nothing once their evaluation is one wide product
-CPU_TILE_BYTES = 16 << 20  # what a tile of an evaluation may take: about a last-level cache
+CPU_TILE = 250  # test images evaluated at a time: at 125 to 1,250 equally fast
+CPU_TILE_BYTES = 6 << 20  # of the largest value of a tile: a second and a third one are in the caches with it
+ACCELERATOR_TILE = 10_000
 ACCELERATOR_TILE_BYTES = 1 << 30
 SHARE = 0.6  # of the free memory
 SECONDS_FLOPS = {"cpu": 2e11}  # about a second's work of one device: how long a call may take, and Ctrl-C has to wait
@@ -78,8 +80,9 @@ def choose(job: Job, devices: tuple[Device, ...], chunk: int | None, processes: 
     share = -(-study.trials // (len(devices) * processes))  # more than this on a device would be padding
     brief = max(1, int(trials_a_second(job, devices[0])))
     at_once = min(CPU_TRIALS, share) if wide else 1
-    budget = CPU_TILE_BYTES if cpu else ACCELERATOR_TILE_BYTES
-    tile = max(1, min(500 if cpu else 10_000, budget // (per_image * networks * (at_once if hidden else 1))))
+    most, budget = (CPU_TILE, CPU_TILE_BYTES) if cpu else (ACCELERATOR_TILE, ACCELERATOR_TILE_BYTES)
+    copies = networks * at_once if hidden else 1  # the images themselves are there once for all networks
+    tile = max(1, min(most, budget // (per_image * copies)))
     each = networks * (6 * weights + per_image * (study.batch_size * 3 + (tile if wide else 0)))
     each += 4 * study.batch_size * (study.eval_every or study.steps)  # which examples its batches hold
     free = free_bytes(devices[0])
