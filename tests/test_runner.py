@@ -9,7 +9,7 @@ import pytest
 import xarray as xr
 
 import jaxinv as ji
-from jaxinv import distributed, models, program, sizing
+from jaxinv import distributed, models, program, runner, sizing
 from jaxinv.job import prepare
 from tests.datasets import tiny
 
@@ -246,3 +246,13 @@ def test_refuses_in_one_line(options: dict[str, Any], says: str) -> None:
 def test_refuses_a_batch_larger_than_the_data() -> None:
     with pytest.raises(ji.InputError, match="batch_size: 201 is more than the 200 training images"):
         ji.run(SMALL.replace(batch_size=201))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_devices_read_training_images_where_they_are(dtype: Any) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (7001, 28, 28, 1)).astype(dtype)[1:]
+    copy = runner.in_huge_pages(images)
+    np.testing.assert_array_equal(copy, images)
+    assert copy.dtype == images.dtype
+    placed = jax.device_put(copy, program.everywhere(tuple(jax.local_devices()[:2])))
+    assert {part.data.unsafe_buffer_pointer() for part in placed.addressable_shards} == {copy.ctypes.data}
