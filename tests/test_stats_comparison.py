@@ -127,6 +127,17 @@ def test_diverged_trials_are_counted_and_in_or_out_by_choice():
     np.testing.assert_array_equal(stats.paired_trials(data, "normal", "inverted", diverged="exclude").trials, kept)
 
 
+def test_no_trial_left_is_said_without_a_number():
+    data = results(10)
+    data["diverged"].values[1] = True
+    for made in (
+        stats.compare(data, "normal", "inverted", diverged="exclude"),
+        stats.compare_all(data, diverged="exclude"),
+    ):
+        assert "nan" not in str(made)
+        assert "n/a" in str(made)
+
+
 def test_a_value_that_is_not_finite_leaves_its_pair_out_and_is_said():
     data = results(10)
     data["test_loss"].values[0, 0, 3, 0] = np.nan

@@ -235,7 +235,9 @@ class Power(Output):
 
     def __call__(self) -> None:
         from jaxinv import stats, store, tables
+        from jaxinv.stats import checks
 
+        checks.probability("target", self.target)
         pairs = stats.paired_trials(store.load(self.folder), *self.arms, learning_rate=self.learning_rate)
         needed = stats.trials_needed(pairs.a - pairs.b, power=self.target, alpha=self.alpha, effect=self.effect)
         if self.json:

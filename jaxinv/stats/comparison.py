@@ -104,9 +104,9 @@ class Comparison:
             ("at", f"{self.metric}, step {self.step:,}, {_rate_text(self.learning_rate)}"),
             ("pairs", f"{self.n:,}{waiting}{left}"),
             ("diverged", self.diverged_text),
-            ("mean (sd) a", f"{self.mean_a:.5f} ({_short(self.sd_a)})"),
-            ("mean (sd) b", f"{self.mean_b:.5f} ({_short(self.sd_b)})"),
-            ("difference a - b", f"{self.difference:+.5f}, 95% interval {interval_text(self.ci95)}"),
+            ("mean (sd) a", f"{_number(self.mean_a, '.5f')} ({_number(self.sd_a)})"),
+            ("mean (sd) b", f"{_number(self.mean_b, '.5f')} ({_number(self.sd_b)})"),
+            ("difference a - b", f"{_number(self.difference, '+.5f')}, 95% interval {interval_text(self.ci95)}"),
         ]
         if self.ci95_bootstrap is not None:
             rows.append(("BCa bootstrap", f"95% interval {interval_text(self.ci95_bootstrap)}"))
@@ -115,8 +115,8 @@ class Comparison:
         if self.family > 1:
             rows.append(("adjusted p", f"{p_text(self.p_adjusted)} ({self.adjustment}, {self.family} tests)"))
         rows += [
-            ("effect size", f"d_z {_short(self.effect_size)}; P(a > b) + P(a = b)/2 = {_short(self.superiority)}"),
-            ("pairing", f"correlation {_short(self.correlation)}; worth {_short(self.pairing_gain)} x the trials"),
+            ("effect size", f"d_z {_number(self.effect_size)}; P(a > b) + P(a = b)/2 = {_number(self.superiority)}"),
+            ("pairing", f"correlation {_number(self.correlation)}; worth {_number(self.pairing_gain)} x the trials"),
         ]
         if self.equivalence is not None:
             e = self.equivalence
@@ -160,11 +160,11 @@ class Comparisons:
                 [
                     *pair.arms,
                     f"{pair.n:,}",
-                    f"{pair.difference:+.4f}",
+                    _number(pair.difference, "+.4f"),
                     interval_text(pair.ci95, 4),
                     p_text(pair.p_value),
                     p_text(pair.p_adjusted),
-                    _short(pair.effect_size),
+                    _number(pair.effect_size),
                     diverged,
                 ]
             )
@@ -333,7 +333,5 @@ def _rate_text(rates: tuple[float, float]) -> str:
     return f"learning rate {rates[0]:g}" if same else f"learning rates {rates[0]:g} (a) and {rates[1]:g} (b)"
 
 
-def _short(value: float) -> str:
-    if np.isnan(value):
-        return "n/a"
-    return f"{value:.3g}"
+def _number(value: float, form: str = ".3g") -> str:
+    return "n/a" if np.isnan(value) else format(value, form)
