@@ -7,7 +7,10 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -15,8 +18,10 @@ ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:  # when pytest is started by its own name
     sys.path.insert(0, str(ROOT))
 
-from benchmarks import guard, harness, headline, jobs, machine, peers, report  # noqa: E402
+import jaxinv as ji  # noqa: E402
+from benchmarks import guard, harness, headline, jobs, machine, peers, precision, report  # noqa: E402
 from benchmarks.processes import Finished, run_process  # noqa: E402
+from tests.datasets import tiny  # noqa: E402
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -370,3 +375,47 @@ class TestScripts:
     )
     def test_convnet(self, part, names):
         check_part(run_script("convnet", "--parts", part)["parts"][part], names)
+
+    def test_sharing(self):
+        output = run_script("sharing", "--repeats", "1")
+        assert {name: len(times) for name, times in output["samples"].items()} == {
+            "8 arms together": 1,
+            "8 runs of one arm": 1,
+            "one arm": 1,
+        }
+        assert min(output["ratios"].values()) > 0
+
+    def test_precision(self):
+        rows = run_script("precision")["rows"]
+        assert len(rows) == 8
+        steady = [row for row in rows if row["learning_rate"] < 0.1]
+        assert max(abs(row["mean"]) for row in steady) < 0.01
+
+
+class TestPrecision:
+    def test_weights_are_rounded_and_biases_are_not(self):
+        params = {"first": {"weight": jnp.array([[1.3]]), "bias": jnp.array([0.3])}}
+        model = precision.softmax_of(3)
+        _, state = model.init(jax.random.key(0), (1, 1, 1), 1)
+        logits, _ = model.apply(params, state, jnp.full((1, 1, 1, 1), 7.0), train=False, key=None)
+        assert float(logits[0, 0]) == np.float32(8.75) + np.float32(0.3)
+
+    def test_digits_that_float32_has_change_nothing(self):
+        study = ji.Study(dataset=tiny(), trials=3, steps=5, batch_size=20)
+        exact, full, half = (
+            ji.run(study.replace(model=model)).test_loss.values
+            for model in ("softmax", precision.softmax_of(23), precision.softmax_of(7))
+        )
+        np.testing.assert_array_equal(full, exact)
+        assert 0 < np.abs(half / exact - 1).max() < 0.05
+
+    def test_the_gradient_at_the_logits_is_rounded_and_that_of_the_weights_is_not(self):
+        model, images = precision.softmax_of(3), jnp.full((1, 1, 1, 1), 7.0)
+        params, state = model.init(jax.random.key(0), (1, 1, 1), 3)
+
+        def loss(params: Any) -> jax.Array:
+            logits, _ = model.apply(params, state, images, train=True, key=None)
+            return (logits[0] * jnp.array([1.0, 1.3, -0.77])).sum()
+
+        found = jax.grad(loss)(params)["first"]["weight"][:, 0]
+        np.testing.assert_array_equal(found, np.array([7.0, 8.75, -5.25], np.float32))
