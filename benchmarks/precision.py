@@ -9,7 +9,6 @@ logits are not, and are rounded here. Trials are paired with those of exact prod
 
 import json
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from jax import lax
 import jaxinv as ji
 from benchmarks import machine, ours
 from jaxinv.models import Model, get_model
+from jaxinv.stats import summary
 
 FORMATS = {"TF32": 10, "bfloat16": 7}
 RATES = (0.02, 0.5)  # at the second, `inverted` is far beyond the stable range
@@ -66,14 +66,17 @@ def main() -> None:
 
 def of(changes: np.ndarray) -> dict[str, float]:
     """What changed over the trials."""
-    error = changes.std(ddof=1) / len(changes) ** 0.5
-    return {"mean": float(changes.mean()), "standard_error": float(error), "largest": float(abs(changes).max())}
+    found = summary(changes)
+    error = found.sd / len(changes) ** 0.5
+    return {"mean": found.mean, "standard_error": error, "largest": float(abs(changes).max())}
 
 
 def softmax_of(digits: int) -> Model:
     """Softmax regression whose products see numbers of so many binary digits after the leading one."""
     exact = get_model("softmax")
-    low: Callable[[jax.Array], jax.Array] = lambda a: lax.reduce_precision(a, 8, digits)  # noqa: E731
+
+    def low(numbers: jax.Array) -> jax.Array:
+        return lax.reduce_precision(numbers, 8, digits)
 
     @jax.custom_vjp
     def backwards(logits: jax.Array) -> jax.Array:

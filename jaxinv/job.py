@@ -113,7 +113,7 @@ class Job:
     def lit(self, group: Group) -> Lit | None:
         """How a group's evaluations leave dark pixels out, where model and images allow it."""
         lit = lit_first(self.dataset) if group.fold and self.model.narrow is not None else None
-        for part in () if lit is None else lit.parts:
+        for part in () if lit is None else lit.parts:  # also makes a network of each width known to a flax adapter
             _check_model(self.model, (part.width, 1, 1), self.dataset.classes)
         return lit
 

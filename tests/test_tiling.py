@@ -1,5 +1,6 @@
 """Evaluation without dark pixels: nothing lit is left out, nothing is out of order, and the numbers are the same."""
 
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -115,7 +116,7 @@ def test_a_narrowed_network_does_the_same(name: str, train: bool) -> None:
 def test_runs_are_the_same_without_dark_pixels(name: str) -> None:
     """A whole study of a network that can be narrowed, and of the same network that cannot."""
     model, rng = get_model(name), np.random.default_rng(1)
-    wide = Model(model.name, model.init, model.apply, model.fold, model.fold_refusal, model.pixel_weights)
+    wide = replace(model, narrow=None)
     test = spotted(2 * LEAST_IMAGES + 9, share=0.4)
     data = images_of(test[rng.permutation(len(test))])
     study = ji.Study(
@@ -134,7 +135,7 @@ def test_runs_are_the_same_without_dark_pixels(name: str) -> None:
 def test_arithmetic_left_out_is_not_counted() -> None:
     study = ji.Study(trials=1)
     narrow, model = job.prepare(study), get_model("softmax")
-    wide = Model(model.name, model.init, model.apply, model.fold, model.fold_refusal, model.pixel_weights)
+    wide = replace(model, narrow=None)
     training = 2 * 2 * 2 * 50 * 100 * 7840
     lit = lit_first(narrow.dataset)
     assert lit is not None
