@@ -24,7 +24,7 @@ from rich.table import Table
 
 from benchmarks import machine, ours, report
 from benchmarks.harness import Disagreement, sample, say
-from jaxinv import catalogue
+from jaxinv import registry
 from jaxinv.data import bundled_mnist
 from jaxinv.preprocess import fit_arms, get_arm, transform
 
@@ -39,7 +39,7 @@ Images = np.ndarray
 class Options:
     """What to measure, and how often."""
 
-    arms: tuple[str, ...] = tuple(catalogue.ARMS)
+    arms: tuple[str, ...] = tuple(registry.ARMS)
     """Which arms, compositions too."""
     repeats: int = 5
     """Samples of each."""

@@ -7,16 +7,17 @@ import numpy as np
 import jaxinv as ji
 from benchmarks.jobs import ARMS, Job
 from benchmarks.peers import Run
-from jaxinv import keys, runtime, sampling
 from jaxinv.data import load_dataset
+from jaxinv.engine import setup
 from jaxinv.models import get_model
+from jaxinv.training import keys, shuffling
 
 TITLE = "jaxinv"
 
 
 def configure() -> None:
     """As the command line does, but with no programs kept from earlier runs; before JAX is first used."""
-    runtime.configure(cache=False)
+    setup.configure(cache=False)
 
 
 def small_mnist() -> ji.Dataset:
@@ -50,7 +51,7 @@ def job_of(study: ji.Study) -> Job:
         key = keys.trial_key(keys.root_key(study.seed), number)
         shuffle, steps = keys.stream(key, "shuffle"), jnp.arange(study.steps)
         count = len(dataset.x_train)
-        batches = jax.vmap(lambda step: sampling.batch_indices(shuffle, step, study.batch_size, count))(steps)
+        batches = jax.vmap(lambda step: shuffling.batch_indices(shuffle, step, study.batch_size, count))(steps)
         parameters, _ = model.init(keys.stream(key, "init"), dataset.image_shape, dataset.classes)
         return batches, parameters
 

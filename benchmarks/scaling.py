@@ -31,8 +31,8 @@ import jaxinv as ji
 from benchmarks import machine
 from benchmarks.processes import run_process
 from benchmarks.report import console
-from jaxinv.stats.layout import text_table
 from jaxinv.store import Block, Layout, Store
+from jaxinv.utils.tables import text_table
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from jaxinv.data import Dataset as Dataset
     from jaxinv.data import load_dataset as load_dataset
     from jaxinv.data import relight as relight
+    from jaxinv.engine.job import make_trial as make_trial
+    from jaxinv.engine.runner import run as run
     from jaxinv.errors import DataError as DataError
     from jaxinv.errors import InputError as InputError
-    from jaxinv.job import make_trial as make_trial
     from jaxinv.models import Model as Model
     from jaxinv.models import from_linen as from_linen
     from jaxinv.models import from_nnx as from_nnx
     from jaxinv.preprocess import Preprocess as Preprocess
-    from jaxinv.runner import run as run
     from jaxinv.stats import Comparison as Comparison
     from jaxinv.stats import compare as compare
     from jaxinv.stats import compare_all as compare_all
@@ -47,9 +47,9 @@ _HOME = {
     "from_nnx": "models",
     "load": "store",
     "load_dataset": "data",
-    "make_trial": "job",
+    "make_trial": "engine.job",
     "relight": "data",
-    "run": "runner",
+    "run": "engine.runner",
 }
 
 __all__ = [

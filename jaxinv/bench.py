@@ -16,13 +16,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxinv import files, runner, sizing
+from jaxinv.engine import runner, sizing
+from jaxinv.engine.job import Job, prepare
+from jaxinv.engine.sizing import Device
 from jaxinv.errors import InputError, first_line, whole
-from jaxinv.job import Job, prepare
-from jaxinv.progress import Report, reporting
-from jaxinv.sizing import Device
-from jaxinv.stats.layout import text_table
 from jaxinv.study import Study
+from jaxinv.utils import files
+from jaxinv.utils.progress import Report, reporting
+from jaxinv.utils.tables import text_table
 
 PRODUCT = 2048  # rows and columns of the matrices whose product sets the ceiling for arithmetic
 COPY_BYTES = 256 << 20

@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from jaxinv import catalogue, identity
+from jaxinv import registry
 from jaxinv.errors import InputError, unknown, whole
+from jaxinv.utils import fingerprint
 
 if TYPE_CHECKING:
     import optax
@@ -208,8 +209,8 @@ def _check_names(study: Study) -> None:
         for part in arm.split("+") if isinstance(arm, str) else ():
             if not part.strip():
                 raise InputError(f"arms: {arm!r} has an empty part; give a name, or names joined by +")
-            if part.strip() not in catalogue.ARMS:
-                raise unknown("arms", part, catalogue.ARMS)
+            if part.strip() not in registry.ARMS:
+                raise unknown("arms", part, registry.ARMS)
         if not isinstance(arm, str) and not (hasattr(arm, "fit") and hasattr(arm, "apply")):
             raise InputError(f"arms: {arm!r} is neither a name nor a ji.Preprocess")
     names = [arm if not isinstance(arm, str) else "+".join(part.strip() for part in arm.split("+")) for arm in arms]
@@ -217,21 +218,21 @@ def _check_names(study: Study) -> None:
     if len(set(study.arm_names)) < len(arms):
         raise InputError(f"arms: {', '.join(study.arm_names)} has a name twice; give each once")
     if isinstance(study.model, str):
-        if study.model not in catalogue.MODELS:
-            raise unknown("model", study.model, catalogue.MODELS)
+        if study.model not in registry.MODELS:
+            raise unknown("model", study.model, registry.MODELS)
     elif not (hasattr(study.model, "init") and hasattr(study.model, "apply") and hasattr(study.model, "name")):
         raise InputError(f"model: {study.model!r} is neither a name nor a ji.Model")
     if isinstance(study.optimizer, str):
-        if study.optimizer not in catalogue.OPTIMIZERS:
-            raise unknown("optimizer", study.optimizer, catalogue.OPTIMIZERS)
+        if study.optimizer not in registry.OPTIMIZERS:
+            raise unknown("optimizer", study.optimizer, registry.OPTIMIZERS)
     elif not callable(study.optimizer):
         raise InputError(f"optimizer: {study.optimizer!r} is neither a name nor a function of the learning rate")
     if isinstance(study.dataset, os.PathLike):
         _set(study, "dataset", os.fspath(study.dataset))
     if isinstance(study.dataset, str):
-        named = study.dataset in catalogue.DATASETS and "<" not in study.dataset
+        named = study.dataset in registry.DATASETS and "<" not in study.dataset
         if not named and not study.dataset.startswith("tfds:") and not study.dataset.lower().endswith(".npz"):
-            raise unknown("dataset", study.dataset, catalogue.DATASETS)
+            raise unknown("dataset", study.dataset, registry.DATASETS)
     elif not hasattr(study.dataset, "x_train"):
         raise InputError(f"dataset: {study.dataset!r} is neither a name, the path of an .npz, nor a ji.Dataset")
 
@@ -242,4 +243,4 @@ def _plain(value: Any) -> Any:
     if value is None or isinstance(value, (str, int, float)):
         return value
     known = getattr(value, "fingerprint", None)  # a Dataset knows its own, which covers every pixel
-    return {"own": identity.name_of(value), "fingerprint": known or identity.fingerprint(value)}
+    return {"own": fingerprint.name_of(value), "fingerprint": known or fingerprint.fingerprint(value)}

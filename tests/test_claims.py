@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from jaxinv import claims, program
-from jaxinv.claims import light, rates, seconds, studies
-from jaxinv.claims.lab import Apart, Lab
 from jaxinv.data import Dataset
+from jaxinv.engine import program
+from jaxinv.experiments import claims
+from jaxinv.experiments.claims import light, rates, seconds, studies
+from jaxinv.experiments.claims.lab import Apart, Lab
 from jaxinv.preprocess import get_arm
 from tests.datasets import tiny
 

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats as scipy_stats
 
 from jaxinv import stats
-from jaxinv.claims.evidence import (
+from jaxinv.experiments.claims.evidence import (
     UNTESTED,
     Estimate,
     Part,

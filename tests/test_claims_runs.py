@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jaxinv import claims
-from jaxinv.claims import rates, studies
-from jaxinv.claims.lab import Lab, stored_trials
 from jaxinv.data import Dataset, load_dataset
 from jaxinv.errors import InputError
+from jaxinv.experiments import claims
+from jaxinv.experiments.claims import rates, studies
+from jaxinv.experiments.claims.lab import Lab, stored_trials
 
 
 def little(x_train: np.ndarray | None = None, y_train: np.ndarray | None = None) -> Dataset:

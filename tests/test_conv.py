@@ -9,8 +9,8 @@ import pytest
 from flax import linen, nnx
 from jax import lax
 
-from jaxinv import conv
 from jaxinv.errors import InputError
+from jaxinv.models import im2col
 
 SHAPES = [  # x [C, H, W, B], w [F, C, kh, kw], strides, padding, dilation
     ((1, 8, 8, 3), (4, 1, 3, 3), (1, 1), "SAME", (1, 1)),
@@ -59,7 +59,7 @@ def agree(ours: Any, theirs: Any, *inputs: jax.Array, tolerance: float = 1e-12) 
 def test_conv_equals_xla(x: Any, w: Any, strides: Any, padding: Any, dilation: Any):
     with jax.enable_x64(True):
         agree(
-            lambda x, w: conv.conv(x, w, strides=strides, padding=padding, dilation=dilation),
+            lambda x, w: im2col.conv(x, w, strides=strides, padding=padding, dilation=dilation),
             lambda x, w: reference(x, w, strides, padding, dilation),
             *draw(x, w),
         )
@@ -70,7 +70,7 @@ def test_conv_equals_xla(x: Any, w: Any, strides: Any, padding: Any, dilation: A
 def test_conv_phases_equals_xla(padding: str, size: tuple[int, int], kernel: tuple[int, int]):
     with jax.enable_x64(True):
         agree(
-            lambda x, w: conv.conv_phases(x, w, padding=padding),
+            lambda x, w: im2col.conv_phases(x, w, padding=padding),
             lambda x, w: phases(reference(x, w, (1, 1), padding, (1, 1))),
             *draw((2, *size, 3), (4, 2, *kernel)),
         )
@@ -79,7 +79,7 @@ def test_conv_phases_equals_xla(padding: str, size: tuple[int, int], kernel: tup
 @pytest.mark.parametrize("shared_images", [True, False])
 def test_many_networks_at_once_equal_one_at_a_time(shared_images):
     def gradients(x, w):
-        return jax.value_and_grad(lambda x, w: jnp.sum(jnp.sin(conv.conv_phases(x, w))), (0, 1))(x, w)
+        return jax.value_and_grad(lambda x, w: jnp.sum(jnp.sin(im2col.conv_phases(x, w))), (0, 1))(x, w)
 
     with jax.enable_x64(True):
         x, w = draw((5, 2, 6, 6, 3), (5, 4, 2, 3, 3))
@@ -92,13 +92,13 @@ def test_many_networks_at_once_equal_one_at_a_time(shared_images):
 
 def test_the_product_and_xla_are_chosen_by_backend(monkeypatch):
     x, w = draw((2, 6, 7, 3), (4, 2, 3, 3))
-    assert "conv_general_dilated" not in str(jax.make_jaxpr(jax.grad(lambda x: conv.conv_phases(x, w).sum()))(x))
+    assert "conv_general_dilated" not in str(jax.make_jaxpr(jax.grad(lambda x: im2col.conv_phases(x, w).sum()))(x))
     with jax.enable_x64(True):
         x, w = draw((2, 6, 7, 3), (4, 2, 3, 3))
-        by_product = [conv.conv_phases(x, w), conv.conv(x, w, strides=(2, 1), padding="VALID")]
-        monkeypatch.setattr(conv, "PRODUCT_BACKENDS", frozenset())
-        assert "conv_general_dilated" in str(jax.make_jaxpr(conv.conv_phases)(x, w))
-        by_xla = [conv.conv_phases(x, w), conv.conv(x, w, strides=(2, 1), padding="VALID")]
+        by_product = [im2col.conv_phases(x, w), im2col.conv(x, w, strides=(2, 1), padding="VALID")]
+        monkeypatch.setattr(im2col, "PRODUCT_BACKENDS", frozenset())
+        assert "conv_general_dilated" in str(jax.make_jaxpr(im2col.conv_phases)(x, w))
+        by_xla = [im2col.conv_phases(x, w), im2col.conv(x, w, strides=(2, 1), padding="VALID")]
         for a, b in zip(by_product, by_xla, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
 
@@ -108,7 +108,7 @@ def test_images_that_are_data_cost_no_gradient():
     x, w = draw((4, 8, 8, 16), (16, 4, 3, 3))
 
     def flops(argnums: Any) -> float:
-        step = jax.jit(jax.grad(lambda x, w: jnp.sum(conv.conv(x, w) ** 2), argnums))
+        step = jax.jit(jax.grad(lambda x, w: jnp.sum(im2col.conv(x, w) ** 2), argnums))
         analysis: Any = step.lower(x, w).compile().cost_analysis()
         return analysis["flops"]
 
@@ -118,11 +118,11 @@ def test_images_that_are_data_cost_no_gradient():
 
 def test_wrong_shapes_are_refused():
     with pytest.raises(InputError, match=r"conv: images \(2, 4, 4, 1\) and kernels \(3, 1, 3, 3\)"):
-        conv.conv(*draw((2, 4, 4, 1), (3, 1, 3, 3)))
+        im2col.conv(*draw((2, 4, 4, 1), (3, 1, 3, 3)))
     with pytest.raises(InputError, match="2 x 4 are too small"):
-        conv.conv(*draw((1, 2, 4, 1), (3, 1, 3, 3)), padding="VALID")
+        im2col.conv(*draw((1, 2, 4, 1), (3, 1, 3, 3)), padding="VALID")
     with pytest.raises(InputError, match="1 x 4 are too small"):
-        conv.conv_phases(*draw((1, 1, 4, 1), (3, 1, 3, 3)))
+        im2col.conv_phases(*draw((1, 1, 4, 1), (3, 1, 3, 3)))
 
 
 def test_max_pool_equals_numpy():
@@ -136,7 +136,7 @@ def test_max_pool_equals_numpy():
     np.put_along_axis(expected, first[:, None], g[:, None], axis=1)
     assert np.mean(np.sum(flat == flat.max(1, keepdims=True), axis=1) > 1) > 0.2
     with jax.enable_x64(True):
-        value, back = jax.vjp(conv.max_pool_phases, jnp.asarray(y))
+        value, back = jax.vjp(im2col.max_pool_phases, jnp.asarray(y))
         np.testing.assert_array_equal(value, y.max((1, 2)))
         np.testing.assert_array_equal(back(jnp.asarray(g))[0], expected.reshape(3, 2, 2, 4, 5, 6).swapaxes(1, 2))
 
@@ -147,7 +147,7 @@ def test_conv_and_pool_equal_those_of_xla_together():
         return lax.reduce_window(y, -jnp.inf, lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID")
 
     with jax.enable_x64(True):
-        agree(lambda x, w: conv.max_pool_phases(conv.conv_phases(x, w)), theirs, *draw((2, 9, 6, 3), (4, 2, 3, 3)))
+        agree(lambda x, w: im2col.max_pool_phases(im2col.conv_phases(x, w)), theirs, *draw((2, 9, 6, 3), (4, 2, 3, 3)))
 
 
 NHWC, NCHW = ("NHWC", "HWIO", "NHWC"), ("NCHW", "OIHW", "NCHW")
@@ -178,13 +178,13 @@ def test_the_drop_in_equals_lax(lhs: Any, rhs: Any, options: Any, product: bool)
         if "preferred_element_type" in options:
             lhs, rhs = lhs.astype(jnp.float32), rhs.astype(jnp.float32)
         agree(
-            lambda x, w: conv.conv_general_dilated(x, w, **options),
+            lambda x, w: im2col.conv_general_dilated(x, w, **options),
             lambda x, w: lax.conv_general_dilated(x, w, **options),
             lhs,
             rhs,
         )
         used = "conv_general_dilated" not in str(
-            jax.make_jaxpr(lambda x: conv.conv_general_dilated(x, rhs, **options))(lhs)
+            jax.make_jaxpr(lambda x: im2col.conv_general_dilated(x, rhs, **options))(lhs)
         )
         assert used == product
 
@@ -193,9 +193,9 @@ def test_layers_of_flax_accept_the_drop_in():
     images = draw((2, 8, 7, 3))[0].astype(jnp.float32)
     nnx_layer = lambda **how: nnx.Conv(3, 4, (3, 3), strides=(2, 1), rngs=nnx.Rngs(0), **how)  # noqa: E731
     linen_layer = lambda **how: linen.Conv(4, (3, 3), padding="VALID", **how)  # noqa: E731
-    ours: Any = nnx_layer(conv_general_dilated=conv.conv_general_dilated)
+    ours: Any = nnx_layer(conv_general_dilated=im2col.conv_general_dilated)
     np.testing.assert_allclose(ours(images), nnx_layer()(images), rtol=1e-5, atol=1e-5)
-    ours, theirs = linen_layer(conv_general_dilated=conv.conv_general_dilated), linen_layer()
+    ours, theirs = linen_layer(conv_general_dilated=im2col.conv_general_dilated), linen_layer()
     weights = theirs.init(jax.random.key(0), images)
     expected: Any = theirs.apply(weights, images)
     np.testing.assert_allclose(ours.apply(weights, images), expected, rtol=1e-5, atol=1e-5)

@@ -15,8 +15,9 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from jaxinv.data import Dataset, describe_datasets, load_dataset, load_tfds
-from jaxinv.data import tfds as route
-from jaxinv.data.tfds import CACHE, Request, data_root, find_prepared, parse
+from jaxinv.data.tfds import load as route
+from jaxinv.data.tfds.folders import Request, data_root, find_prepared, parse, quiet
+from jaxinv.data.tfds.load import CACHE
 from jaxinv.errors import DataError, InputError
 
 ROOT = Path(__file__).parents[1]
@@ -72,7 +73,7 @@ def prepare_tiny(
                 target = int(number) if label is None else [int(number)]
                 yield i, {"image": encode(pixels), "label": target, "id": f"{split} {i}"}
 
-    with route.quiet():
+    with quiet():
         builder = TinyGrid(data_dir=str(root), config=config)
         builder.download_and_prepare(file_format=file_format)
     return Path(builder.data_dir)
@@ -295,7 +296,7 @@ class TestDamage:
         assert "\n" not in str(caught.value)
 
     def test_too_large_for_memory(self, root, monkeypatch):
-        monkeypatch.setattr("jaxinv.data.tfds_records.available_bytes", lambda: 1000)
+        monkeypatch.setattr("jaxinv.data.tfds.records.available_bytes", lambda: 1000)
         with pytest.raises(DataError, match="split 'train' needs 1,020 bytes of memory; 1,000 are free"):
             load_tfds("tiny_grid", data_dir=root)
 

@@ -19,9 +19,10 @@ import requests
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from jaxinv.data import bundled_mnist, describe_datasets, load_dataset, load_tfds, tfds_prepare
-from jaxinv.data.tfds import quiet
-from jaxinv.data.tfds_prepare import FILES, downloads, fetch, png
+from jaxinv.data import bundled_mnist, describe_datasets, load_dataset, load_tfds
+from jaxinv.data.tfds import prepare
+from jaxinv.data.tfds.folders import quiet
+from jaxinv.data.tfds.prepare import FILES, downloads, fetch, png
 from jaxinv.errors import DataError
 
 ORIGINAL_FILES = Path(__file__).parents[2] / "shared" / "data" / "mnist"
@@ -95,7 +96,7 @@ class TestFetch:
         ],
     )
     def test_anything_else_leaves_nothing_behind(self, tmp_path, monkeypatch, name, message):
-        monkeypatch.setattr(tfds_prepare, "ANSWER_SECONDS", 0.3)
+        monkeypatch.setattr(prepare, "ANSWER_SECONDS", 0.3)
         files = {"short": CONTENT[:-1], "long": CONTENT * 2, "other": CONTENT[:-1] + b"?"}
         with (
             serving(files) as url,
@@ -113,7 +114,7 @@ class TestFetch:
                 fetch(url, tmp_path / "a", 1, SHA256)
 
     def test_a_server_that_never_answers(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(tfds_prepare, "ANSWER_SECONDS", 0.2)
+        monkeypatch.setattr(prepare, "ANSWER_SECONDS", 0.2)
         with socket.create_server(("127.0.0.1", 0)) as silent:
             url = f"http://127.0.0.1:{silent.getsockname()[1]}/a"
             with pytest.raises(DataError, match=rf"^{url}: .*timed out"):
@@ -128,7 +129,7 @@ class TestFetch:
             raise requests.ConnectionError("too late")
 
         monkeypatch.setattr(requests, "get", hangs)
-        monkeypatch.setattr(tfds_prepare, "FIRST_SECONDS", 0.2)
+        monkeypatch.setattr(prepare, "FIRST_SECONDS", 0.2)
         start = time.monotonic()
         with pytest.raises(DataError, match=r"^http://nowhere/a: no answer within 0\.2 s$"):
             fetch("http://nowhere/a", tmp_path / "a", 1, SHA256)
@@ -136,7 +137,7 @@ class TestFetch:
         release.set()
 
     def test_the_limits_keep_an_answer_within_ten_seconds(self):
-        assert tfds_prepare.ANSWER_SECONDS < tfds_prepare.FIRST_SECONDS < 10
+        assert prepare.ANSWER_SECONDS < prepare.FIRST_SECONDS < 10
 
 
 class TestNoNetwork:
@@ -258,7 +259,7 @@ def test_only_what_is_missing_is_downloaded(tmp_path, tiny_kmnist, monkeypatch):
 
 
 def test_another_process_that_is_faster(tmp_path, tiny_kmnist, monkeypatch):
-    make = tfds_prepare._tensorflow_free
+    make = prepare._tensorflow_free
 
     def slow(stock):
         class Slow(make(stock), skip_registration=True):  # pyright: ignore
@@ -273,7 +274,7 @@ def test_another_process_that_is_faster(tmp_path, tiny_kmnist, monkeypatch):
 
         return Slow
 
-    monkeypatch.setattr(tfds_prepare, "_tensorflow_free", slow)
+    monkeypatch.setattr(prepare, "_tensorflow_free", slow)
     data = load_tfds("kmnist", data_dir=tmp_path)
     assert pairs(data.x_test, data.y_test) == pairs(*[tiny_kmnist[name] for name in FILES[2:]])
 

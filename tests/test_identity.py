@@ -13,7 +13,7 @@ import pytest
 from flax import linen, nnx
 
 import jaxinv as ji
-from jaxinv.identity import fingerprint, name_of
+from jaxinv.utils.fingerprint import fingerprint, name_of
 
 FACTOR = 1.0
 

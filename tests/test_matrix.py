@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxinv import catalogue, cli
+from jaxinv import cli, registry
 from tests.datasets import tiny
 
 COMPOSED = ("inverted+pixel_mean", "lcn+channel_zscore")
@@ -21,9 +21,9 @@ def npz(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", catalogue.MODELS)
+@pytest.mark.parametrize("model", registry.MODELS)
 def test_every_arm_runs_with_every_model(capsys: pytest.CaptureFixture[str], npz: str, model: str) -> None:
-    arms = (*catalogue.ARMS, *COMPOSED)
+    arms = (*registry.ARMS, *COMPOSED)
     flags = [
         "--dataset",
         npz,

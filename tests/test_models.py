@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from jaxinv import catalogue, data, preprocess
+from jaxinv import data, preprocess, registry
 from jaxinv.errors import InputError
 from jaxinv.models import Model, check_model, get_model
 
@@ -48,9 +48,9 @@ def equal(found: Any, expected: Any, tolerance: float = 1e-10) -> None:
 
 
 def test_names_are_those_of_the_catalogue():
-    for name in catalogue.MODELS:
+    for name in registry.MODELS:
         assert get_model(name).name == name
-    assert set(ALL) == set(catalogue.MODELS)
+    assert set(ALL) == set(registry.MODELS)
     model = get_model("softmax")
     assert get_model(model) is model
     with pytest.raises(InputError, match="model: 'sofmax' is not known; did you mean 'softmax'"):
@@ -216,7 +216,7 @@ def test_folded_and_unfolded_training_agree_over_ten_steps(name: str):
 def test_convolutions_fold_every_arm_but_a_scale_per_pixel(name: str):
     model, images = get_model(name), np.random.default_rng(0).integers(0, 256, (50, 8, 8, 3), np.uint8)
     folded, refused = [], []
-    for arm in catalogue.ARMS:
+    for arm in registry.ARMS:
         chosen = preprocess.get_arm(arm)
         if chosen.affine is not None:
             scale, offset = chosen.affine(chosen.fit(images), images.shape[1:])

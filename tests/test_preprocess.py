@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.ndimage
 
-from jaxinv import catalogue
+from jaxinv import registry
 from jaxinv.preprocess import Preprocess, get_arm, transform
 from jaxinv.preprocess.training import float_moments, whole_moments
 
@@ -161,7 +161,7 @@ def assert_close(values: np.ndarray, expected: np.ndarray) -> None:
 
 
 def test_there_is_a_reference_for_every_arm():
-    assert list(REFERENCES) == list(catalogue.ARMS)
+    assert list(REFERENCES) == list(registry.ARMS)
 
 
 @pytest.mark.parametrize("name", REFERENCES)

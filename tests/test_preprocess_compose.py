@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxinv import catalogue
+from jaxinv import registry
 from jaxinv.errors import InputError
 from jaxinv.preprocess import Preprocess, check_output, describe_arms, fit_arms, get_arm, transform
 
@@ -221,7 +221,7 @@ def test_own_affine_arm_in_compositions():
 
 
 def test_check_output_accepts_every_built_in_arm():
-    for name in (*catalogue.ARMS, "inverted+pixel_mean", "lcn+pixel_mean"):
+    for name in (*registry.ARMS, "inverted+pixel_mean", "lcn+pixel_mean"):
         arm = get_arm(name)
         check_output(arm, arm.fit(TRAIN), (6, 5, 3))
 
@@ -373,6 +373,6 @@ def test_zca_refuses_images_whose_covariance_would_not_fit():
 
 def test_describe_arms_lists_the_catalogue():
     rows = describe_arms()
-    assert {row.name: row.description for row in rows} == catalogue.ARMS
+    assert {row.name: row.description for row in rows} == registry.ARMS
     assert all(row.formula and row.source for row in rows)
-    assert [row.name for row in rows if row.affine] == [name for name in catalogue.ARMS if get_arm(name).affine]
+    assert [row.name for row in rows if row.affine] == [name for name in registry.ARMS if get_arm(name).affine]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jaxinv import catalogue, cli
+from jaxinv import cli, registry
 from jaxinv.errors import DataError, InputError
 from jaxinv.study import MAX_EXAMPLES, Study
 
@@ -47,9 +47,9 @@ def test_any_fields_make_a_study_or_one_line(fields: dict[str, Any]) -> None:
 
 VALID = st.fixed_dictionaries(
     {
-        "arms": st.lists(st.sampled_from(list(catalogue.ARMS)), min_size=1, max_size=4, unique=True).map(tuple),
-        "model": st.sampled_from(list(catalogue.MODELS)),
-        "optimizer": st.sampled_from(list(catalogue.OPTIMIZERS)),
+        "arms": st.lists(st.sampled_from(list(registry.ARMS)), min_size=1, max_size=4, unique=True).map(tuple),
+        "model": st.sampled_from(list(registry.MODELS)),
+        "optimizer": st.sampled_from(list(registry.OPTIMIZERS)),
         "learning_rate": st.floats(1e-9, 1e9)
         | st.lists(st.floats(1e-9, 1e9), min_size=1, max_size=3, unique=True).map(tuple),
         "batch_size": st.integers(1, 1000),
@@ -154,15 +154,15 @@ def test_names_do_not_reach_outside(name: str) -> None:
 def test_a_compile_cache_that_others_can_write_is_not_used(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    from jaxinv import runtime
+    from jaxinv.engine import setup
 
     monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert runtime.cache_folder() == tmp_path / "jaxinv" / "programs"
+    assert setup.cache_folder() == tmp_path / "jaxinv" / "programs"
     (tmp_path / "jaxinv" / "programs").chmod(0o777)
-    assert runtime.cache_folder() is None
+    assert setup.cache_folder() is None
     assert "can be written by others" in capsys.readouterr().err
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     (tmp_path / "file").write_text("")
-    assert runtime.cache_folder() is None
+    assert setup.cache_folder() is None
     assert "no compile cache" in capsys.readouterr().err

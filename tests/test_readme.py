@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from jaxinv import catalogue
-from jaxinv.claims.running import CLAIMS
+from jaxinv import registry
+from jaxinv.experiments.claims.running import CLAIMS
 
 TEXT = (Path(__file__).parents[1] / "README.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
@@ -39,9 +39,7 @@ def test_shell_blocks_run(tmp_path: Path, code: str) -> None:
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize(
-    "names", [catalogue.ARMS, catalogue.MODELS, catalogue.DATASETS], ids=["arms", "models", "data"]
-)
+@pytest.mark.parametrize("names", [registry.ARMS, registry.MODELS, registry.DATASETS], ids=["arms", "models", "data"])
 def test_tables_list_every_name_with_its_line(names: dict[str, str]) -> None:
     for name, line in names.items():
         assert f"| `{name}` | {line} |" in TEXT

@@ -13,12 +13,12 @@ import xarray as xr
 
 from jaxinv import cli, stats
 from jaxinv.data import Dataset
-from jaxinv.deltas import border_mask, summarise
 from jaxinv.errors import DataError, InputError
 from jaxinv.report import Page, Part, read_folder, render, render_markdown, write_report
 from jaxinv.report.folder import COLUMNS, values_csv
 from jaxinv.store import Block, Layout, Store
 from jaxinv.study import Study
+from jaxinv.training.weight_change import border_mask, summarise
 from tests.test_plots import HOSTILE, example
 
 NOTHING_SHOWN = "No difference between normal and inverted was shown"

@@ -9,8 +9,9 @@ import pytest
 import xarray as xr
 
 import jaxinv as ji
-from jaxinv import distributed, models, program, runner, sizing
-from jaxinv.job import prepare
+from jaxinv import models
+from jaxinv.engine import distributed, program, runner, sizing
+from jaxinv.engine.job import prepare
 from tests.datasets import tiny
 
 SMALL = ji.Study(dataset=tiny(), arms=("normal", "inverted"), steps=6, eval_every=3, batch_size=30, trials=9)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from jaxinv.sampling import batch_indices, epoch_index
+from jaxinv.training.shuffling import batch_indices, epoch_index
 
 SIZES = (1, 2, 3, 100, 1000, 55_000, 65_537)
 

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from jaxinv import catalogue
+from jaxinv import registry
 from jaxinv.errors import InputError
 from jaxinv.study import Study
 
@@ -122,9 +122,9 @@ def test_axes() -> None:
 
 
 def test_every_name_of_the_catalogue_makes_a_study() -> None:
-    for arm in catalogue.ARMS:
+    for arm in registry.ARMS:
         Study(arms=(arm,))
-    for model in catalogue.MODELS:
+    for model in registry.MODELS:
         Study(model=model)
-    for optimizer in catalogue.OPTIMIZERS:
+    for optimizer in registry.OPTIMIZERS:
         Study(optimizer=optimizer)

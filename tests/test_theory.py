@@ -7,10 +7,10 @@ import pytest
 
 from jaxinv import theory
 from jaxinv.data import Dataset, load_dataset
+from jaxinv.engine.runner import run
 from jaxinv.errors import InputError
 from jaxinv.models import Model, get_model
 from jaxinv.preprocess import Preprocess, get_arm
-from jaxinv.runner import run
 from jaxinv.study import Study
 from tests.reference import softmax
 

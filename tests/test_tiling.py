@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import jaxinv as ji
-from jaxinv import job, sizing
 from jaxinv.data import Dataset, load_dataset
+from jaxinv.engine import job, sizing
 from jaxinv.models import Model, get_model
-from jaxinv.tiling import LEAST_IMAGES, PARTS, lay_out, lit_first, tiles
+from jaxinv.training.tiling import LEAST_IMAGES, PARTS, lay_out, lit_first, tiles
 from tests.test_models import DENSE, batch, equal, randomised
 
 

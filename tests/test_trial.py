@@ -9,10 +9,10 @@ import numpy as np
 import optax
 import pytest
 
-from jaxinv import keys
-from jaxinv.job import Job, prepare
+from jaxinv.engine.job import Job, prepare
 from jaxinv.study import Study
-from jaxinv.trial import Arm, Data, Setting, Trial, cross_entropy, whole_trial
+from jaxinv.training import keys
+from jaxinv.training.trial import Arm, Data, Setting, Trial, cross_entropy, whole_trial
 from tests import reference
 
 
@@ -32,7 +32,7 @@ def data_of(job: Job, fold: bool = True) -> Data:
 
 
 def batches_of(job: Job, setting: Setting, steps: int) -> np.ndarray:
-    from jaxinv.sampling import batch_indices
+    from jaxinv.training.shuffling import batch_indices
 
     shuffle = keys.stream(setting.key, "shuffle")
     return np.stack([batch_indices(shuffle, jnp.int32(step), 100, len(job.dataset.x_train)) for step in range(steps)])

@@ -13,7 +13,7 @@ import tyro
 from jaxinv.cli.commands import COMMANDS
 from jaxinv.cli.options import Interrupted
 from jaxinv.errors import DataError, InputError, unknown
-from jaxinv.progress import say
+from jaxinv.utils.progress import say
 
 DONE, FAILED, SENSELESS, RESUMABLE, INTERRUPTED = 0, 1, 2, 75, 130
 DESCRIPTION = "Train many small networks under several preprocessings, paired trial by trial."

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from jaxinv import catalogue
+from jaxinv import registry
 from jaxinv.cli.options import (
     Flag,
     Machine,
@@ -19,7 +19,7 @@ from jaxinv.cli.options import (
     resumable,
 )
 from jaxinv.errors import InputError
-from jaxinv.progress import say
+from jaxinv.utils.progress import say
 
 Dir = Annotated[str, tyro.conf.arg(metavar="DIR")]
 DataDir = Annotated[str | None, optional("DIR", "TFDS_DATA_DIR, or ~/tensorflow_datasets")]
@@ -44,7 +44,9 @@ class Replicate(Machine, Output):
 
     def __call__(self) -> None:
         self.ready()
-        from jaxinv import replicate, report, tables
+        from jaxinv import report
+        from jaxinv.experiments import replicate
+        from jaxinv.report import terminal
 
         with resumable(self.out):
             summary = replicate.replicate(
@@ -62,7 +64,7 @@ class Replicate(Machine, Output):
             return
         print(replicate.table(summary))
         print(f"\n{fill(replicate.DIFFERENCE)}")
-        print(f"\n{tables.spent(summary['seconds'])}")
+        print(f"\n{terminal.spent(summary['seconds'])}")
         print(f"Report: {summary['out']}/report.html, beside results, figures and summary.json.")
 
 
@@ -91,7 +93,8 @@ class Run(Machine, Output, StudyFlags):
         study = self.study()
         self.ready()
         first = self.join()
-        from jaxinv import runner, tables
+        from jaxinv.engine import runner
+        from jaxinv.report import terminal
 
         with resumable(self.out):
             results = runner.run(
@@ -106,11 +109,11 @@ class Run(Machine, Output, StudyFlags):
             say(f"{results.attrs['plan']}; {results.attrs['computed']} trials computed here")
         if not first:
             return
-        summary = tables.run_summary(results) | {"out": self.out}
+        summary = terminal.run_summary(results) | {"out": self.out}
         if self.json:
             print_json(summary)
         else:
-            print(tables.run_table(summary))
+            print(terminal.run_table(summary))
             if self.out:
                 print(f"\nResults: {self.out}")
 
@@ -120,7 +123,7 @@ class Run(Machine, Output, StudyFlags):
             if (self.coordinator, self.num_processes, self.process_id) != (None, None, None):
                 raise InputError("distributed: --coordinator, --num-processes and --process-id go with --distributed")
             return True
-        from jaxinv import distributed
+        from jaxinv.engine import distributed
 
         keep_stdout()
         distributed.start(self.coordinator, self.num_processes, self.process_id)
@@ -149,7 +152,8 @@ class Claims(Machine, Output):
 
     def __call__(self) -> None:
         self.ready()
-        from jaxinv import claims, report
+        from jaxinv import report
+        from jaxinv.experiments import claims
 
         with resumable(self.out):
             result = claims.run_claims(
@@ -234,7 +238,8 @@ class Power(Output):
     """Level of the test."""
 
     def __call__(self) -> None:
-        from jaxinv import stats, store, tables
+        from jaxinv import stats, store
+        from jaxinv.report import terminal
         from jaxinv.stats import checks
 
         checks.probability("target", self.target)
@@ -243,7 +248,7 @@ class Power(Output):
         if self.json:
             print_json(needed.to_dict())
         else:
-            print(tables.power_text(needed, self.arms))
+            print(terminal.power_text(needed, self.arms))
 
 
 @dataclass(kw_only=True)
@@ -280,15 +285,15 @@ class Arms(Output):
 
     def __call__(self) -> None:
         if self.out is not None:
-            from jaxinv import sheets
+            from jaxinv.experiments import contact_sheet
 
-            sheets.draw_arms(self.dataset, self.out)
+            contact_sheet.draw_arms(self.dataset, self.out)
         if self.json:
             from jaxinv.preprocess import describe_arms
 
             print_json({"arms": {arm.name: arm._asdict() for arm in describe_arms()}, "out": self.out})
         else:
-            print_names(catalogue.ARMS)
+            print_names(registry.ARMS)
             print("\nCompose with +, left to right: inverted+pixel_mean.")
             if self.out is not None:
                 print(f"Picture: {self.out}")
@@ -305,13 +310,14 @@ class Datasets(Output):
     """Where tensorflow-datasets keeps its data."""
 
     def __call__(self) -> None:
-        from jaxinv import data, tables
+        from jaxinv import data
+        from jaxinv.report import terminal
 
         rows = data.describe_datasets(self.data_dir)
         if self.json:
             print_json({"datasets": [{**asdict(row), "path": str(row.path)} for row in rows]})
         else:
-            print(tables.datasets_table(rows))
+            print(terminal.datasets_table(rows))
 
 
 @dataclass(kw_only=True)

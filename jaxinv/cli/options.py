@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from jaxinv import catalogue
+from jaxinv import registry
 from jaxinv.errors import InputError
 from jaxinv.study import Study
 
@@ -49,14 +49,14 @@ class Machine:
 
     def ready(self) -> None:
         """Settle devices and compile cache before JAX is first used."""
-        from jaxinv import runtime
+        from jaxinv.engine import setup
 
         if self.quiet and self.verbose:
             raise InputError("verbose: --quiet and --verbose exclude each other; give one of them")
         level = logging.ERROR if self.quiet else logging.DEBUG if self.verbose else logging.INFO
         logging.basicConfig(format="jaxinv: %(message)s", level=logging.ERROR)
         logging.getLogger("jaxinv").setLevel(level)
-        runtime.configure(devices=self.devices, cache=self.cache)
+        setup.configure(devices=self.devices, cache=self.cache)
 
 
 @dataclass(kw_only=True)
@@ -75,8 +75,8 @@ class StudyFlags:
     """mnist, tfds:<name>, or the path of an .npz."""
     arms: tuple[str, ...] = FIELDS["arms"]
     """Preprocessings to compare, of those that `jaxinv arms` lists; + composes, left to right."""
-    model: Annotated[str, named("What is trained", catalogue.MODELS)] = FIELDS["model"]
-    optimizer: Annotated[str, named("One of optax's", catalogue.OPTIMIZERS)] = FIELDS["optimizer"]
+    model: Annotated[str, named("What is trained", registry.MODELS)] = FIELDS["model"]
+    optimizer: Annotated[str, named("One of optax's", registry.OPTIMIZERS)] = FIELDS["optimizer"]
     learning_rate: tuple[float, ...] = (FIELDS["learning_rate"],)
     """One or several: an axis of the results."""
     batch_size: int = FIELDS["batch_size"]

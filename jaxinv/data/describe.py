@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jaxinv.data.bundled import PACKED
-from jaxinv.data.tfds import CACHE, Request, data_root, find_prepared, prepared_folders, quiet
+from jaxinv.data.tfds.folders import Request, data_root, find_prepared, prepared_folders, quiet
+from jaxinv.data.tfds.load import CACHE
 from jaxinv.errors import DataError, InputError
 
 
@@ -37,7 +38,7 @@ def describe_datasets(data_dir: str | os.PathLike[str] | None = None) -> list[Da
     root = data_root(data_dir)
     rows = [DatasetRow("mnist", "bundled", PACKED, (55_000, 28, 28, 1), (10_000, 28, 28, 1), 10)]
     rows += [_prepared_row(request, folder) for request, folder in prepared_folders(root)]
-    from jaxinv.data.tfds_prepare import FILES, PREPARABLE, downloads
+    from jaxinv.data.tfds.prepare import FILES, PREPARABLE, downloads
 
     for name in PREPARABLE:
         if find_prepared(root, Request(name)) is None:
@@ -48,7 +49,7 @@ def describe_datasets(data_dir: str | os.PathLike[str] | None = None) -> list[Da
 
 
 def _prepared_row(request: Request, folder: Path) -> DatasetRow:
-    from jaxinv.data.tfds_records import layout, prepared_info, test_split_of
+    from jaxinv.data.tfds.records import layout, prepared_info, test_split_of
 
     try:
         with quiet():

@@ -2,12 +2,12 @@
 
 import os
 
-from jaxinv.catalogue import DATASETS
 from jaxinv.data.bundled import tutorial_mnist
 from jaxinv.data.dataset import Dataset
 from jaxinv.data.npz import read_npz
 from jaxinv.data.tfds import load_tfds
 from jaxinv.errors import InputError, unknown
+from jaxinv.registry import DATASETS
 
 
 def load_dataset(

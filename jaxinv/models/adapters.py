@@ -97,7 +97,7 @@ def from_nnx(
     statistics are carried from step to step, and every random stream begins anew from the step's key. Beware of flax's
     `BatchNorm` with its default momentum of 0.99: after 50 updates its running averages still hold 60 % of their
     starting values, and evaluation with them means little; give it 0.9, or use `jaxinv.models.BatchNorm`. Convolutions
-    train an order of magnitude faster with `conv_general_dilated=jaxinv.conv.conv_general_dilated`.
+    train an order of magnitude faster with `conv_general_dilated=jaxinv.models.im2col.conv_general_dilated`.
 
     Args:
         constructor: `(image_shape, classes, rngs) -> nnx.Module`; the module is called on images [B, H, W, K] (float)

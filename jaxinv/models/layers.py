@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import lax
 
-from jaxinv import conv
+from jaxinv.models import im2col
 
 _TRUNCATED_SD = 0.87962566103423978  # of a standard normal cut off at -2 and 2
 
@@ -109,12 +109,12 @@ class ConvBlock(nnx.Module):
         self.norm = BatchNorm(len(weight)) if bias is None else None
 
     def __call__(self, x: jax.Array, offset: jax.Array | None = None) -> jax.Array:
-        y = conv.conv_phases(x, self.weight[...])
+        y = im2col.conv_phases(x, self.weight[...])
         if offset is not None:  # [F, 2, 2, H//2, W//2]
             y = y + offset[..., None]
         if self.norm is not None:
             y = self.norm(y)
-        y = conv.max_pool_phases(y)
+        y = im2col.max_pool_phases(y)
         if self.bias is not None:
             y = y + self.bias[...][:, None, None, None]
         return jax.nn.relu(y)

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from jaxinv import conv, errors
+from jaxinv import errors
 from jaxinv.errors import InputError
+from jaxinv.models import im2col
 from jaxinv.models.adapters import OFFSET, from_nnx
 from jaxinv.models.layers import (
     BatchNorm,
@@ -153,7 +154,7 @@ def _fold_conv(params: Params, scale: jax.Array, offset: jax.Array) -> Params:
     first = params["first"]
     weight = first["weight"]
     folded = {**first, "weight": weight * scale[0, 0][None, :, None, None]}
-    added = conv.conv_phases(offset.transpose(2, 0, 1)[..., None], weight, precision="highest")[..., 0]
+    added = im2col.conv_phases(offset.transpose(2, 0, 1)[..., None], weight, precision="highest")[..., 0]
     return {**params, "first": folded, OFFSET: added}
 
 

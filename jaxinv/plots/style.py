@@ -15,7 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from jaxinv.errors import InputError
-from jaxinv.files import write_bytes
+from jaxinv.utils.files import write_bytes
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxinv import catalogue
+from jaxinv import registry
 from jaxinv.errors import InputError, unknown
 from jaxinv.preprocess import affine, contrast, per_image, whitening
 from jaxinv.preprocess.arm import Part, Preprocess, compose, fit_parts, training_on
@@ -46,9 +46,9 @@ def _named(name: str) -> Preprocess:
     if "" in names:
         raise InputError(f"arms: {name!r} has an empty part; allowed: a name, or names joined by '+'")
     for part in names:
-        if part not in catalogue.ARMS:
-            raise unknown("arms", part, catalogue.ARMS)
-    return compose([PARTS[part] for part in names], catalogue.ARMS[names[0]] if len(names) == 1 else "")
+        if part not in registry.ARMS:
+            raise unknown("arms", part, registry.ARMS)
+    return compose([PARTS[part] for part in names], registry.ARMS[names[0]] if len(names) == 1 else "")
 
 
 def fit_arms(arms: Sequence[Preprocess], images: np.ndarray) -> list[Any]:
@@ -102,7 +102,7 @@ def describe_arms() -> list[ArmInfo]:
             PARTS[name].extend is not None,
             _line("Source", PARTS[name].doc),
         )
-        for name, line in catalogue.ARMS.items()
+        for name, line in registry.ARMS.items()
     ]
 
 

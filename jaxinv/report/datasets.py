@@ -38,7 +38,7 @@ class Datasets:
         """Bool [H, W], the pixels never on in training; None where the dataset is not at hand."""
         if "weight_delta" not in results or (dataset := self.of(results)) is None:
             return None
-        from jaxinv.deltas import border_mask
+        from jaxinv.training.weight_change import border_mask
 
         return border_mask(dataset.x_train)
 

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from jaxinv import files, store
+from jaxinv import store
 from jaxinv.errors import DataError, InputError
 from jaxinv.report.datasets import Datasets
 from jaxinv.report.page import MARK, Page
 from jaxinv.report.part import Part
 from jaxinv.report.words import READINGS
+from jaxinv.utils import files
 
 HTML, MARKDOWN, CSV, PICTURES = "report.html", "report.md", "report.csv", "report_files"
 COLUMNS = ["study", "arm", "learning_rate", "trial", "step", "accuracy", "test_loss", "diverged"]

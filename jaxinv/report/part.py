@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
-from jaxinv import catalogue, stats
+from jaxinv import registry, stats
 from jaxinv.errors import InputError
 from jaxinv.plots.layout import done_trials
 from jaxinv.stats import Comparison, Summary
@@ -157,7 +157,7 @@ class Part:
 
     def described(self, arm: str) -> str:
         """What an arm does, in a line, where it is one of jaxinv's."""
-        lines = [catalogue.ARMS.get(name, "") for name in arm.split("+")]
+        lines = [registry.ARMS.get(name, "") for name in arm.split("+")]
         return ", then ".join(lines) if all(lines) else ""
 
     def field(self, name: str) -> str:

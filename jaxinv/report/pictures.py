@@ -135,7 +135,7 @@ def _heatmaps(part: Part) -> Picture:
     alt = "Heatmaps of weight change, one colour scale"
     notes: dict[str, str] | None = None
     if part.border is not None and part.border.any():
-        from jaxinv.deltas import summarise
+        from jaxinv.training.weight_change import summarise
 
         moved = {arm: summarise(delta, part.border) for arm, delta in deltas.items()}
         notes = {

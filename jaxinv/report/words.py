@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxinv import catalogue
+from jaxinv import registry
 from jaxinv.report.part import Part
 from jaxinv.stats import Comparison
 from jaxinv.stats.comparison import COVERS, p_text
@@ -198,13 +198,13 @@ def methods(part: Part) -> str:
     """How the study was done: a paragraph for a paper."""
     study = part.study
     model, data, optimizer = part.field("model"), part.field("dataset"), part.field("optimizer")
-    about = catalogue.MODELS.get(model)
+    about = registry.MODELS.get(model)
     rates = [f"{rate:g}" for rate in part.rates]
     rate = f"learning rate {rates[0]}" if len(rates) == 1 else f"learning rates {listed(rates)}"
     arms = listed([f"{arm} ({part.described(arm)})" if part.described(arm) else arm for arm in part.arms])
     every = study.get("eval_every")
     looked = "after the last update" if not every else f"every {int(every):,} updates"
-    known = catalogue.DATASETS.get(data)
+    known = registry.DATASETS.get(data)
     sentences = [
         f"We trained {about or 'the network'} (model {model!r}) on {data}{f' ({known})' if known else ''} with "
         f"{optimizer}, {rate}, in batches of {study.get('batch_size', '?')} for {int(study.get('steps', 0)):,} updates "

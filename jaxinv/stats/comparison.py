@@ -11,10 +11,10 @@ from jaxinv.errors import InputError
 from jaxinv.stats import checks, multiplicity
 from jaxinv.stats.description import plain, summary
 from jaxinv.stats.equivalence import Equivalence, tost_of
-from jaxinv.stats.layout import html_rows, html_table, text_rows, text_table
 from jaxinv.stats.paired import cohen_dz, paired_t, pairing, superiority
 from jaxinv.stats.selection import arm_names, check_results, paired_trials
 from jaxinv.stats.signs import sign_flip, wilcoxon
+from jaxinv.utils.tables import html_rows, html_table, text_rows, text_table
 
 if TYPE_CHECKING:
     import xarray as xr

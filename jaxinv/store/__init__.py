@@ -4,7 +4,7 @@ A folder holds `study.json` and `results.zarr`, a Zarr store that xarray opens a
 trial is not finished, and `done` says which are.
 """
 
-from jaxinv.store.contents import PER_TRIAL, Block, Layout, Memory, WeightSum, assemble
+from jaxinv.results import PER_TRIAL, Block, Layout, Memory, WeightSum, assemble
 from jaxinv.store.folder import check_folder, planned_trials
 from jaxinv.store.reading import describe_progress, load
 from jaxinv.store.store import Store

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxinv.results import PER_TRIAL, Block, Layout, WeightSum
 from jaxinv.store import zarr_files
-from jaxinv.store.contents import PER_TRIAL, Block, Layout, WeightSum
 from jaxinv.store.files import Files
 from jaxinv.store.zarr_files import MARK, Damaged, block_key, chunk_key, decode, encode
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from jaxinv.results import Layout
 from jaxinv.store import zarr_files
-from jaxinv.store.contents import Layout
 from jaxinv.store.files import Files
 from jaxinv.store.folder import STUDY
 from jaxinv.store.zarr_files import Damaged, chunk_key, document, encode, payload, unpack

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxinv.errors import DataError, InputError
+from jaxinv.results import Layout
 from jaxinv.store import zarr_files
-from jaxinv.store.contents import Layout
 from jaxinv.store.files import SCRATCH, Files, LocalFiles, open_files
 from jaxinv.store.lock import LOCK, MEMBERS, PLAN
 from jaxinv.study import Study

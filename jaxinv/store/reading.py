@@ -9,8 +9,8 @@ import numpy as np
 import xarray as xr
 
 from jaxinv.errors import DataError, InputError
+from jaxinv.results import PER_TRIAL, WeightSum, assemble
 from jaxinv.store.blocks import Blocks
-from jaxinv.store.contents import PER_TRIAL, WeightSum, assemble
 from jaxinv.store.documents import problems
 from jaxinv.store.files import Files, open_files
 from jaxinv.store.folder import STUDY, Stored, inspect

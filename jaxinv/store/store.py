@@ -11,10 +11,10 @@ import numpy as np
 import xarray as xr
 
 from jaxinv.errors import DataError, InputError
+from jaxinv.results import Block, Layout, Progress
 from jaxinv.store import plan as plans
 from jaxinv.store import zarr_files
 from jaxinv.store.blocks import Blocks
-from jaxinv.store.contents import Block, Layout, Progress
 from jaxinv.store.documents import lay_out, problems, put_chunk
 from jaxinv.store.files import SCRATCH, Files, open_files
 from jaxinv.store.folder import STUDY, Stored, check_folder, check_study, inspect

@@ -15,7 +15,7 @@ import google_crc32c
 import numpy as np
 from numcodecs.zstd import Zstd
 
-from jaxinv.store.contents import PER_TRIAL, PIXELS, Layout
+from jaxinv.results import PER_TRIAL, PIXELS, Layout
 
 ROOT = "results.zarr"
 BLOCKS = "blocks"  # a group below the root, so that the Dataset shows nothing of it

@@ -1,0 +1,60 @@
+"""What has to be settled before JAX is first used: how many CPU devices there are, where compiled programs are kept.
+
+The command line does this; a library must not, so `ji.run` leaves both to its caller.
+"""
+
+import contextlib
+import logging
+import os
+import stat
+from pathlib import Path
+
+from jaxinv.errors import InputError
+from jaxinv.utils.progress import say
+
+
+def configure(*, devices: int | None = None, cache: bool = True) -> None:
+    """Set up JAX for this process; call before anything touches a device.
+
+    One XLA device leaves part of a CPU idle, so each core becomes a device, unless JAX_NUM_CPU_DEVICES or XLA_FLAGS say
+    otherwise. Compiled programs are kept per user, since whoever can write them can run code as their reader.
+    """
+    count = os.environ.get("JAX_NUM_CPU_DEVICES", "1")
+    if not count.lstrip("-").isdecimal():
+        raise InputError(f"JAX_NUM_CPU_DEVICES: {count!r} is not allowed; give a whole number")
+    import jax
+
+    if "JAX_NUM_CPU_DEVICES" not in os.environ and "host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+        with contextlib.suppress(RuntimeError):  # JAX is in use already: whoever began has settled it
+            jax.config.update("jax_num_cpu_devices", max(cores(), devices or 1))
+    folder = cache_folder() if cache else None
+    logging.getLogger(__name__).debug("compiled programs: %s", folder or "not kept")
+    if folder is None:
+        jax.config.update("jax_enable_compilation_cache", False)
+        return
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def cores() -> int:
+    """The cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def cache_folder() -> Path | None:
+    """The user's own folder for compiled programs, or None, with a line on standard error, where there can be none."""
+    if os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        return Path(os.environ["JAX_COMPILATION_CACHE_DIR"])
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxinv" / "programs"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        info = folder.stat()
+    except OSError as error:
+        say(f"jaxinv: no compile cache: {folder}: {error.strerror}")
+        return None
+    mine = not hasattr(os, "getuid") or info.st_uid == os.getuid()
+    if not mine or info.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        say(f"jaxinv: no compile cache: {folder} can be written by others; remove it or chmod 700 it")
+        return None
+    return folder

@@ -1,0 +1,111 @@
+"""The studies that several claims share. Each is the same in every run but for the number of trials."""
+
+import numpy as np
+import xarray as xr
+
+from jaxinv.experiments.claims.lab import Lab, octaves
+from jaxinv.preprocess import Preprocess
+from jaxinv.study import Study
+from jaxinv.training import weight_change
+
+MATTERS = 0.005
+"""The smallest difference of accuracies that matters here: half a percentage point."""
+
+TUTORIAL_RATE = 0.5
+GENTLE_RATE = 0.05
+CONVNET = {"model": "cnn", "learning_rate": 0.2, "steps": 100}
+RATES = octaves(1 / 256, 8)
+CENTRED = ("channel_mean", "inverted+channel_mean", "pixel_mean", "inverted+pixel_mean")
+SCALED = {"channel_mean": "channel_zscore", "pixel_mean": "pixel_zscore"}
+
+
+def independent_study(lab: Lab) -> Study:
+    """Fresh trials of 50 updates: the published text's reading."""
+    return lab.study(trials=lab.trials(20, 200))
+
+
+def independent(lab: Lab) -> xr.Dataset:
+    return lab.run("independent", independent_study(lab))
+
+
+def chains(lab: Lab) -> xr.Dataset:
+    """Chains of 5,000 updates looked at every 50: the published script's."""
+    return lab.run("as_written", lab.study(steps=5000, eval_every=50, trials=lab.trials(4, 20)))
+
+
+def rates(lab: Lab) -> xr.Dataset:
+    """50 updates at learning rates from 1/256 to 8."""
+    arms = ("normal", "inverted", *SCALED, *SCALED.values())
+    return lab.run("rates", lab.study(arms=arms, learning_rate=RATES, trials=lab.trials(8, 100)))
+
+
+def long_rates(lab: Lab) -> xr.Dataset:
+    """Ten times as long."""
+    return lab.run("rates_500", lab.study(learning_rate=RATES, steps=500, trials=lab.trials(4, 40)))
+
+
+def centred(lab: Lab) -> xr.Dataset:
+    """Centred images, and centred inverted images."""
+    return lab.run("centred", lab.study(arms=CENTRED, trials=lab.trials(20, 200)))
+
+
+def mlp(lab: Lab) -> xr.Dataset:
+    """One hidden layer."""
+    arms = ("normal", "inverted", "pixel_mean", "inverted+pixel_mean")
+    return lab.run("mlp", lab.study(model="mlp", arms=arms, steps=100, trials=lab.trials(8, 80)))
+
+
+def mlp_bn(lab: Lab) -> xr.Dataset:
+    """One hidden layer behind batch normalisation, at the tutorial's learning rate and at a tenth of it."""
+    arms = ("normal", "inverted", *SCALED)
+    chosen = {"model": "mlp_bn", "arms": arms, "learning_rate": (GENTLE_RATE, TUTORIAL_RATE), "steps": 100}
+    return lab.run("mlp_bn", lab.study(**chosen, trials=lab.trials(8, 80)))
+
+
+def convnet(lab: Lab) -> xr.Dataset:
+    """Two convolutions."""
+    return lab.run("convnet", lab.study(**CONVNET, trials=lab.trials(6, 40)))
+
+
+def without_border(lab: Lab) -> tuple[xr.Dataset, Preprocess]:
+    """Inverted images whose border is dark after all, beside inverted and normal ones."""
+    arm = dark_border(weight_change.border_mask(lab.data.x_train))
+    arms = ("normal", "inverted", arm)
+    return lab.run("dark_border", lab.study(arms=arms, trials=lab.trials(20, 200))), arm
+
+
+def lit(lab: Lab, strength: float) -> xr.Dataset:
+    """Statistics of the dataset against those of each image, in steady or in changing light."""
+    arms = ("channel_zscore", "image_standardize")
+    study = lab.study(arms=arms, learning_rate=octaves(1 / 128, 0.5), illumination=strength, trials=lab.trials(10, 100))
+    return lab.run("changing_light" if strength else "steady_light", study)
+
+
+def bounded(lab: Lab, arm: str) -> tuple[float, xr.Dataset]:
+    """8,000 updates at half of the learning rate up to which gradient descent is stable for the arm at the start."""
+    rate = float(f"{lab.bound(arm) / 2:.3g}")
+    study = lab.study(arms=(arm,), learning_rate=rate, steps=8000, eval_every=100, trials=lab.trials(6, 20))
+    return rate, lab.run(f"half_bound_{arm}", study)
+
+
+def dark_border(border: np.ndarray) -> Preprocess:
+    """Inverted, but 0 at the pixels of `border`, bool [H, W].
+
+    >>> arm = dark_border(np.array([[True, False]]))
+    >>> np.asarray(arm.apply(arm.fit(None), np.zeros((1, 1, 2, 1)))).ravel().tolist()
+    [0.0, 1.0]
+    """
+    inside = np.where(border, 0, 1).astype(np.float32)[:, :, None]
+
+    def fit(images: object) -> tuple[()]:
+        return ()
+
+    def affine(params: object, image_shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+        kept = np.broadcast_to(inside, image_shape)
+        return kept * np.float32(-1 / 255), kept
+
+    def apply(params: object, images: np.ndarray) -> np.ndarray:
+        scale, offset = affine(params, images.shape[1:])
+        return images * scale[None] + offset[None]
+
+    return Preprocess(fit, apply, "inverted_dark_border", affine, "inverted, but 0 at pixels that are always dark")

@@ -1,0 +1,111 @@
+"""Stored results in a few figures: as plain values for JSON, and as text of at most 80 columns."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from jaxinv import stats
+from jaxinv.stats.description import plain
+from jaxinv.utils.tables import text_table
+
+
+def run_summary(results: xr.Dataset) -> dict[str, Any]:
+    """Each arm at each learning rate at the last step; the seconds it took; what identifies the run."""
+    rows = []
+    for arm in results.arm.values:
+        for rate in results.learning_rate.values:
+            cell = results.sel(arm=arm, learning_rate=rate).isel(step=-1)
+            accuracy = stats.summary(cell.accuracy.values.astype(np.float64))
+            loss = stats.summary(cell.test_loss.values.astype(np.float64))
+            rows.append(
+                {
+                    "arm": str(arm),
+                    "learning_rate": float(rate),
+                    "trials": accuracy.n,
+                    "accuracy": {"mean": accuracy.mean, "sd": accuracy.sd, "ci95": accuracy.ci95},
+                    "test_loss": {"mean": loss.mean, "sd": loss.sd},
+                    "diverged": int(cell.diverged.sum()),
+                }
+            )
+    return plain(
+        {
+            "study": json.loads(results.attrs["study"]),
+            "study_hash": results.attrs["study_hash"],
+            "arms": rows,
+            "seconds": json.loads(results.attrs["seconds"]),
+            "plan": results.attrs["plan"],
+            "there": results.attrs["there"],
+            "computed": results.attrs["computed"],
+        }
+    )
+
+
+def run_table(summary: dict[str, Any]) -> str:
+    """The summary as a table, and how long it took."""
+    study, rows, seconds = summary["study"], summary["arms"], summary["seconds"]
+    many_rates = len({row["learning_rate"] for row in rows}) > 1
+    head = ["arm", *(["rate"] if many_rates else []), "accuracy", "sd", "95% interval", "loss", "diverged"]
+    lines = [
+        [
+            row["arm"],
+            *([f"{row['learning_rate']:g}"] if many_rates else []),
+            number(row["accuracy"]["mean"]),
+            number(row["accuracy"]["sd"]),
+            interval(row["accuracy"]["ci95"]),
+            number(row["test_loss"]["mean"], ".4g"),
+            f"{row['diverged']} of {row['trials']}",
+        ]
+        for row in rows
+    ]
+    trials = rows[0]["trials"]
+    rate = "" if many_rates else f", learning rate {rows[0]['learning_rate']:g}"
+    names = ", ".join(plain_name(study[field]) for field in ("dataset", "model", "optimizer"))
+    title = f"{names}{rate}: {trials} trials of {study['steps']} updates"
+    kept = summary["there"]
+    there = f"{kept} of {trials} trials were there already. " if kept else ""
+    return f"{title}\n\n{text_table([head, *lines])}\n\n{there}{spent(seconds)}"
+
+
+def spent(seconds: dict[str, float]) -> str:
+    """Where the time went."""
+    return f"{seconds['total']:.1f} s, of which {seconds['compile']:.1f} compiling and {seconds['train']:.1f} training."
+
+
+def plain_name(value: Any) -> str:
+    """A study's field in words; objects of the user's own stand in JSON under `own`."""
+    return str(value["own"]) if isinstance(value, dict) else str(value)
+
+
+def number(value: float | None, form: str = ".5f") -> str:
+    return "n/a" if value is None else format(value, form)
+
+
+def interval(pair: Sequence[float | None]) -> str:
+    low, high = pair
+    return "n/a" if low is None or high is None else f"[{low:.5f}, {high:.5f}]"
+
+
+def datasets_table(rows: Sequence[Any]) -> str:
+    """What `describe_datasets` found."""
+    made = [["dataset", "train + test", "image", "classes", "state"]]
+    for row in rows:
+        known = row.train is not None
+        counts = f"{row.train[0]:,} + {row.test[0]:,}" if known else "?"
+        shape = "x".join(map(str, row.train[1:])) if known else "?"
+        made.append([row.name, counts, shape, "?" if row.classes is None else str(row.classes), row.state])
+    return text_table(made)
+
+
+def power_text(needed: Any, arms: Sequence[str]) -> str:
+    """What `trials_needed` found, in words."""
+    return "\n".join(
+        [
+            f"{arms[0]} - {arms[1]}, pilot of {needed.pilot} trials: sd of the differences {needed.sd:.5f}",
+            f"to find a difference of {needed.effect:+.5f} (d_z {needed.effect_size:.2f}) with power {needed.target:g} "
+            f"at level {needed.alpha:g}:",
+            f"{needed.trials} trials (power {needed.power:.3f}); {needed.cautious} to be safe from a lucky pilot",
+        ]
+    )
