@@ -31,7 +31,7 @@ import jaxinv as ji
 from benchmarks import machine
 from benchmarks.processes import run_process
 from benchmarks.report import console
-from jaxinv.store import Block, Layout, Store
+from jaxinv.store import ResultBlock, Schema, Store
 from jaxinv.utils.tables import text_table
 
 
@@ -147,14 +147,14 @@ def on_one_core(index: int) -> Iterator[None]:
 def storing(folder: Path, trials: int, block: int = 4096) -> dict[str, Any]:
     """Seconds, bytes and files that the store itself takes, two arms and one evaluation, on made-up results."""
     study = ji.Study(trials=trials)
-    layout = Layout(study.arm_names, study.learning_rates, study.eval_steps, ("first",), (28, 28, 1), False, trials)
+    schema = Schema(study.arm_names, study.learning_rates, study.eval_steps, ("first",), (28, 28, 1), False, trials)
     rng = np.random.default_rng(0)
     values = rng.random((2, 1, block, 1), np.float32)
     start = time.perf_counter()
-    with Store.open(folder / "synthetic", study, layout, fingerprint="none", attrs={}, block=block) as store:
+    with Store.open(folder / "synthetic", study, schema, fingerprint="none", attrs={}, block=block) as store:
         for first, count in store.todo():
             part = values[:, :, :count]
-            store.write(first, Block(part, part, np.zeros(part.shape[:3], bool), part, None))
+            store.write(first, ResultBlock(part, part, np.zeros(part.shape[:3], bool), part, None))
         store.finish()
     seconds = time.perf_counter() - start
     files = [path for path in (folder / "synthetic").rglob("*") if path.is_file()]

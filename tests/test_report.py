@@ -16,7 +16,7 @@ from jaxinv.data import Dataset
 from jaxinv.errors import DataError, InputError
 from jaxinv.report import Page, Part, read_folder, render, render_markdown, write_report
 from jaxinv.report.folder import COLUMNS, values_csv
-from jaxinv.store import Block, Layout, Store
+from jaxinv.store import ResultBlock, Schema, Store
 from jaxinv.study import Study
 from jaxinv.training.weight_change import border_mask, summarise
 from tests.test_plots import HOSTILE, example
@@ -43,7 +43,7 @@ def results_of(study: Study, *, seed=0, fingerprint="f" * 64, **values) -> xr.Da
 def store(folder: Path, study: Study, results: xr.Dataset, trials: int | None = None) -> None:
     """Write results, or the first of them, as a stored run."""
     height, width, channels = results.weight_delta.shape[2:]
-    layout = Layout(
+    schema = Schema(
         study.arm_names, study.learning_rates, study.eval_steps, (), (height, width, channels), True, study.trials
     )
     fixed = ("study", "study_hash", "data_fingerprint")
@@ -52,13 +52,13 @@ def store(folder: Path, study: Study, results: xr.Dataset, trials: int | None = 
     weights = np.broadcast_to(
         results.weight_delta.values[:, :, None], (*results.diverged.shape, height, width, channels)
     )
-    block = Block(
+    block = ResultBlock(
         *(results[name].values[:, :, :count] for name in ("accuracy", "test_loss", "diverged")),
         layer_delta=np.zeros((*results.diverged.shape[:2], count, 0), np.float32),
         weight_delta=weights[:, :, :count],
     )
     with Store.open(
-        folder, study, layout, fingerprint=results.attrs["data_fingerprint"], attrs=attrs, block=study.trials
+        folder, study, schema, fingerprint=results.attrs["data_fingerprint"], attrs=attrs, block=study.trials
     ) as opened:
         opened.write(0, block)
         if count == study.trials:

@@ -13,10 +13,10 @@ import xarray as xr
 import zarr
 
 from jaxinv.errors import DataError, InputError
-from jaxinv.store import Block, Layout, Memory, Store, WeightSum, check_folder, describe_progress, load, reading
+from jaxinv.store import Memory, ResultBlock, Schema, Store, WeightSum, check_folder, describe_progress, load, reading
 from jaxinv.study import Study
 
-LAYOUT = Layout(
+LAYOUT = Schema(
     arms=("normal", "inverted"),
     learning_rates=(0.5,),
     steps=(25, 50),
@@ -38,12 +38,12 @@ def make_study(trials: int = 10, **fields) -> Study:
     return Study(trials=trials, eval_every=25, **fields)
 
 
-def results_of(layout: Layout, first: int, trials: int) -> Block:
+def results_of(schema: Schema, first: int, trials: int) -> ResultBlock:
     """Made-up results: each trial's values depend on its number alone; every seventh trial diverges.
 
     Weight changes are of very different sizes, so that a sum's last bits depend on the order of the additions.
     """
-    front = len(layout.arms), len(layout.learning_rates)
+    front = len(schema.arms), len(schema.learning_rates)
 
     def draw(name: str, *last: int) -> np.ndarray:
         each = [
@@ -53,28 +53,28 @@ def results_of(layout: Layout, first: int, trials: int) -> Block:
 
     diverged = np.broadcast_to(np.arange(first, first + trials) % 7 == 3, (*front, trials))
     weights = None
-    if layout.pixel_weights:
-        weights = np.float32(10) ** (16 * draw("weight", *layout.image_shape) - 8)
+    if schema.pixel_weights:
+        weights = np.float32(10) ** (16 * draw("weight", *schema.image_shape) - 8)
         weights[diverged] = np.nan
-    accuracy, loss = draw("accuracy", len(layout.steps)), draw("loss", len(layout.steps))
-    return Block(accuracy, loss, diverged, draw("layer", len(layout.layers)), weights)
+    accuracy, loss = draw("accuracy", len(schema.steps)), draw("loss", len(schema.steps))
+    return ResultBlock(accuracy, loss, diverged, draw("layer", len(schema.layers)), weights)
 
 
-def cut_out(block: Block, part: slice) -> Block:
+def cut_out(block: ResultBlock, part: slice) -> ResultBlock:
     weights = None if block.weight_delta is None else block.weight_delta[:, :, part]
-    return Block(*(getattr(block, name)[:, :, part] for name in Block._fields[:4]), weight_delta=weights)
+    return ResultBlock(*(getattr(block, name)[:, :, part] for name in ResultBlock._fields[:4]), weight_delta=weights)
 
 
-def open_store(folder: Path | str, trials: int = 10, block: int = 4, layout: Layout = LAYOUT, **options) -> Store:
+def open_store(folder: Path | str, trials: int = 10, block: int = 4, schema: Schema = LAYOUT, **options) -> Store:
     options = {"fingerprint": "data", "attrs": ATTRS, "block": block, **options}
-    return Store.open(folder, make_study(trials), layout.with_trials(trials), **options)
+    return Store.open(folder, make_study(trials), schema.with_trials(trials), **options)
 
 
 def fill(store: Store, at_most: int | None = None) -> int:
     """Compute what is missing, or some blocks of it; how many trials that was."""
     spans = store.todo()[:at_most]
     for first, trials in spans:
-        store.write(first, results_of(store.layout, first, trials))
+        store.write(first, results_of(store.schema, first, trials))
     return sum(trials for _, trials in spans)
 
 
@@ -85,16 +85,16 @@ def whole_run(folder: Path | str, trials: int = 10, **options) -> xr.Dataset:
         return store.read()
 
 
-def check_values(results: xr.Dataset, layout: Layout = LAYOUT) -> None:
+def check_values(results: xr.Dataset, schema: Schema = LAYOUT) -> None:
     """Results against the made-up ones: equal where `done`, NaN elsewhere."""
     done = results.done.values
-    expected = results_of(layout, 0, len(done))
+    expected = results_of(schema, 0, len(done))
     for name in ("accuracy", "test_loss", "layer_delta"):
         found = results[name].values
         np.testing.assert_array_equal(found[:, :, done], getattr(expected, name)[:, :, done], err_msg=name)
         assert np.isnan(found[:, :, ~done]).all()
     np.testing.assert_array_equal(results.diverged.values[:, :, done], expected.diverged[:, :, done])
-    if layout.pixel_weights:
+    if schema.pixel_weights:
         assert expected.weight_delta is not None
         kept = expected.weight_delta[:, :, ~expected.diverged[0, 0]].astype(np.float64)
         mean = kept.mean(axis=2) if done.all() else np.full(kept[:, :, 0].shape, np.nan)
@@ -126,20 +126,20 @@ def test_other_libraries_read_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "layout",
+    "schema",
     [
-        Layout(("a",), (0.1, 0.2, 0.4), (25,), (), (1, 1, 1), True, 10),
-        Layout(("ä" * 40, "b+c"), (0.1,), (25, 50), ("w",), (3, 4, 3), False, 10),
+        Schema(("a",), (0.1, 0.2, 0.4), (25,), (), (1, 1, 1), True, 10),
+        Schema(("ä" * 40, "b+c"), (0.1,), (25, 50), ("w",), (3, 4, 3), False, 10),
     ],
     ids=["one pixel, no layers", "no pixel weights"],
 )
-def test_other_layouts(tmp_path: Path, layout: Layout) -> None:
-    got = whole_run(tmp_path, layout=layout)
-    check_values(got, layout)
+def test_other_layouts(tmp_path: Path, schema: Schema) -> None:
+    got = whole_run(tmp_path, schema=schema)
+    check_values(got, schema)
     xr.testing.assert_identical(load(tmp_path), got)
     with xr.open_zarr(tmp_path / "results.zarr") as seen:
-        assert seen.arm.values.tolist() == list(layout.arms)
-        assert ("weight_delta" in seen) is layout.pixel_weights
+        assert seen.arm.values.tolist() == list(schema.arms)
+        assert ("weight_delta" in seen) is schema.pixel_weights
 
 
 def test_memory_gives_the_same(tmp_path: Path) -> None:
@@ -223,8 +223,8 @@ def test_other_versions_are_recorded(tmp_path: Path) -> None:
 
 def test_weights_are_added_in_order() -> None:
     """Bit by bit the same as one addition after the other, wherever the block is cut; diverged trials left out."""
-    layout = Layout(("a", "b"), (0.1, 0.2), (1,), ("w",), (5, 3, 1), True, 300)
-    block = results_of(layout, 0, 300)
+    schema = Schema(("a", "b"), (0.1, 0.2), (1,), ("w",), (5, 3, 1), True, 300)
+    block = results_of(schema, 0, 300)
     assert block.weight_delta is not None
     expected = np.zeros((2, 2, 5, 3, 1))
     for trial in range(300):
@@ -233,20 +233,20 @@ def test_weights_are_added_in_order() -> None:
     assert (expected != block.weight_delta[:, :, np.arange(300) % 7 != 3].astype(np.float64)[:, :, ::-1].sum(2)).any()
     for cut in (0, 1, 150, 299):
         parts = [cut_out(block, part) for part in (slice(cut), slice(cut, None))]
-        total = WeightSum.zero(layout).add(parts[0]).add(parts[1])
+        total = WeightSum.zero(schema).add(parts[0]).add(parts[1])
         np.testing.assert_array_equal(total.total, expected)
         np.testing.assert_array_equal(total.count, np.full((2, 2), 257))
 
 
 def test_one_pixel_is_added_in_order_too() -> None:
     """NumPy would add a single column pairwise."""
-    layout = Layout(("a",), (0.1,), (1,), ("w",), (1, 1, 1), True, 1000)
-    block = results_of(layout, 0, 1000)
+    schema = Schema(("a",), (0.1,), (1,), ("w",), (1, 1, 1), True, 1000)
+    block = results_of(schema, 0, 1000)
     assert block.weight_delta is not None
     expected = 0.0
     for value in block.weight_delta[0, 0, ~block.diverged[0, 0], 0, 0, 0].tolist():
         expected += value
-    assert WeightSum.zero(layout).add(block).total.item() == expected
+    assert WeightSum.zero(schema).add(block).total.item() == expected
 
 
 def test_all_diverged_is_nan(tmp_path: Path) -> None:
@@ -271,12 +271,12 @@ def test_large_results_are_lazy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_memory_does_not_grow_with_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    layout = Layout(("a", "b"), (0.1,), tuple(range(200)), ("w",), (3, 3, 1), True, 0)
+    schema = Schema(("a", "b"), (0.1,), tuple(range(200)), ("w",), (3, 3, 1), True, 0)
     monkeypatch.setattr(reading, "LAZY_BYTES", 1 << 20)
-    block = results_of(layout, 0, 100)
+    block = results_of(schema, 0, 100)
     peaks = []
     for trials in (1_000, 8_000):  # 3 and 26 MB
-        with open_store(tmp_path / str(trials), trials, block=100, layout=layout) as store:
+        with open_store(tmp_path / str(trials), trials, block=100, schema=schema) as store:
             tracemalloc.start()
             for first, _ in store.todo():
                 store.write(first, block)
@@ -299,9 +299,9 @@ def test_refuses_another_study(tmp_path: Path) -> None:
         check_folder(tmp_path, make_study(5))
     with pytest.raises(InputError, match=r"results from other data \(fingerprint data there, more here\)"):
         open_store(tmp_path, fingerprint="more")
-    other = Layout(LAYOUT.arms, LAYOUT.learning_rates, LAYOUT.steps, ("w",), LAYOUT.image_shape, True, 10)
+    other = Schema(LAYOUT.arms, LAYOUT.learning_rates, LAYOUT.steps, ("w",), LAYOUT.image_shape, True, 10)
     with pytest.raises(InputError, match=r"other layers \(\('weights', 'biases'\) there, \('w',\) here\)"):
-        open_store(tmp_path, layout=other)
+        open_store(tmp_path, schema=other)
     check_folder(tmp_path, make_study())
     check_folder(tmp_path, make_study(11), fingerprint="data")
     assert sorted(tmp_path.rglob("*")) == before

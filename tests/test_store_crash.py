@@ -22,7 +22,7 @@ import pytest
 import xarray as xr
 
 from jaxinv.errors import DataError, InputError
-from jaxinv.store import Block, Store, files, load
+from jaxinv.store import ResultBlock, Store, files, load
 from jaxinv.study import Study
 from tests.test_store import LAYOUT, check_values, cut_out, fast_folder, fill, open_store, results_of, whole_run
 
@@ -296,10 +296,10 @@ def log(path: Path, trials: int) -> None:
     os.close(file)
 
 
-def compute(store: Store, counted: Path, pause: float = 0.0, made: Block | None = None) -> None:
+def compute(store: Store, counted: Path, pause: float = 0.0, made: ResultBlock | None = None) -> None:
     for first, trials in store.todo():
         part = slice(first, first + trials)
-        block = cut_out(made, part) if made else results_of(store.layout, first, trials)
+        block = cut_out(made, part) if made else results_of(store.schema, first, trials)
         log(counted, trials)
         store.write(first, block)
         time.sleep(pause)

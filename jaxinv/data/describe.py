@@ -49,12 +49,12 @@ def describe_datasets(data_dir: str | os.PathLike[str] | None = None) -> list[Da
 
 
 def _prepared_row(request: Request, folder: Path) -> DatasetRow:
-    from jaxinv.data.tfds.records import layout, prepared_info, test_split_of
+    from jaxinv.data.tfds.records import image_features, prepared_info, test_split_of
 
     try:
         with quiet():
             info = prepared_info(folder)
-            where = layout(str(request), info)
+            where = image_features(str(request), info)
             test = test_split_of(str(request), info)
     except (InputError, DataError) as error:
         return DatasetRow(str(request), f"not usable: {str(error).removeprefix('dataset: ')}", folder)

@@ -24,7 +24,7 @@ from jaxinv.engine.job import Group, Job, prepare
 from jaxinv.engine.program import Plan, Program, everywhere, program
 from jaxinv.engine.sizing import Device
 from jaxinv.errors import DataError, InputError, first_line, whole
-from jaxinv.store import PER_TRIAL, Block, Layout, Memory, Store, check_folder
+from jaxinv.store import PER_TRIAL, Memory, ResultBlock, Schema, Store, check_folder
 from jaxinv.study import Study
 from jaxinv.training import keys
 from jaxinv.training.trial import Data, Outcome
@@ -88,7 +88,7 @@ def run(
         check_folder(out, study)
     job = prepare(study, data_dir=data_dir)
     LOG.debug("read %r", job.dataset)
-    layout = Layout(
+    schema = Schema(
         arms=study.arm_names,
         learning_rates=study.learning_rates,
         steps=study.eval_steps,
@@ -97,20 +97,20 @@ def run(
         pixel_weights=job.model.pixel_weights is not None,
         trials=study.trials,
     )
-    check_memory(layout, stored=out is not None)
+    check_memory(schema, stored=out is not None)
     members = membership()
     worker = Worker(job, chosen, chunk, per_image, processes=members.count)
     attributes = provenance(job, chosen)
     with ExitStack() as stack:
         if out is None:
-            sink = Memory(layout, attrs=attributes, block=worker.block)
+            sink = Memory(schema, attrs=attributes, block=worker.block)
         else:
             fingerprint = job.dataset.fingerprint
             sink = stack.enter_context(
                 Store.open(
                     out,
                     study,
-                    layout,
+                    schema,
                     fingerprint=fingerprint,
                     attrs=attributes,
                     block=worker.block,
@@ -129,7 +129,7 @@ def run(
         planned = there + sum(count for _, count in todo)  # of several processes each reports its own share
         report(finished, planned)
         for first, count in todo:
-            parts: list[Block] = []
+            parts: list[ResultBlock] = []
             for part in worker.blocks(range(first, first + count)):
                 parts.append(part)
                 finished += part.diverged.shape[2]
@@ -149,18 +149,18 @@ def run(
     return results
 
 
-def check_memory(layout: Layout, *, stored: bool) -> None:
+def check_memory(schema: Schema, *, stored: bool) -> None:
     """Refuse more trials than the memory of this machine can list, before anything is begun.
 
     Results kept in memory are there twice for a moment; stored ones, of which large ones are opened lazily, need room
     for the numbers of the trials and for which of them are done.
     """
-    needed = 32 * layout.trials + (0 if stored else 2 * sum(layout.nbytes(name) for name in PER_TRIAL))
+    needed = 32 * schema.trials + (0 if stored else 2 * sum(schema.nbytes(name) for name in PER_TRIAL))
     free = sizing.host_bytes()
     if needed > free:
         wanted, there = (f"{size / 2**30:.1f} GiB" for size in (needed, free))
         instead = "" if stored else ", or an out folder, which needs less"
-        raise InputError(f"trials: {layout.trials} need {wanted} of memory, and {there} are free; give fewer{instead}")
+        raise InputError(f"trials: {schema.trials} need {wanted} of memory, and {there} are free; give fewer{instead}")
 
 
 def local_devices(count: int | None) -> tuple[Device, ...]:
@@ -201,7 +201,7 @@ class Worker:
             f"evaluated by {tile} images ({why})"
         )
 
-    def blocks(self, trials: Sequence[int]) -> Iterator[Block]:
+    def blocks(self, trials: Sequence[int]) -> Iterator[ResultBlock]:
         """The outcomes of some trials, in order, a call's worth at a time."""
         position = 0
         while position < len(trials):
@@ -214,7 +214,7 @@ class Worker:
                     raise
                 self._halve()
 
-    def _stream(self, trials: Sequence[int]) -> Iterator[Block]:
+    def _stream(self, trials: Sequence[int]) -> Iterator[ResultBlock]:
         """One call is always under way while the one before it is fetched."""
         self._prepare()
         size = self.sizes.per_device * len(self.devices)
@@ -275,7 +275,7 @@ class Worker:
         self.sizes = self.sizes._replace(per_device=half, why="halved when memory ran out")
         self._ready = []
 
-    def _fetch(self, count: int, outcomes: list[Outcome]) -> Block:
+    def _fetch(self, count: int, outcomes: list[Outcome]) -> ResultBlock:
         """Outcomes of all groups, [T, A, L, ...] each, as one block [A, L, T, ...] in the order of the study's arms."""
         order = np.argsort([position for group, _, _ in self._ready for position in group.positions])
 
@@ -286,7 +286,7 @@ class Worker:
         if self.per_image:
             self.correct.append(gather("correct"))
         pixels = outcomes[0].weight_delta is not None
-        return Block(
+        return ResultBlock(
             accuracy=(gather("hits") / len(self.job.dataset.x_test)).astype(np.float32),
             test_loss=gather("test_loss"),
             diverged=gather("diverged"),
@@ -308,10 +308,10 @@ def in_huge_pages(array: np.ndarray) -> np.ndarray:
     return copy
 
 
-def _join(parts: list[Block]) -> Block:
+def _join(parts: list[ResultBlock]) -> ResultBlock:
     """Blocks of consecutive trials as one."""
     joined: Any = [None if a[0] is None else np.concatenate(a, axis=2) for a in zip(*parts, strict=True)]
-    return Block(*joined)
+    return ResultBlock(*joined)
 
 
 @cache

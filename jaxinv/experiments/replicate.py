@@ -20,10 +20,10 @@ from jaxinv.engine import runner
 from jaxinv.errors import InputError, whole
 from jaxinv.report.terminal import interval, number
 from jaxinv.stats.comparison import p_text
-from jaxinv.stats.description import plain
 from jaxinv.study import Study
 from jaxinv.training import weight_change as weight_changes
 from jaxinv.utils.files import write_text
+from jaxinv.utils.jsonable import jsonable
 from jaxinv.utils.progress import Report
 from jaxinv.utils.tables import text_table
 
@@ -118,7 +118,7 @@ def as_written(results: xr.Dataset) -> dict[str, Any]:
     figures: dict[str, Any] = {"chains": results.sizes["trial"]}
     for arm in ARMS:
         values = means.sel(arm=arm).values
-        figures[arm] = arm_figures(values) | {"z": plain(stats.published_z(PUBLISHED[arm], values))}
+        figures[arm] = arm_figures(values) | {"z": jsonable(stats.published_z(PUBLISHED[arm], values))}
     return figures
 
 
@@ -128,7 +128,7 @@ def independent(results: xr.Dataset) -> dict[str, Any]:
     figures: dict[str, Any] = {"trials": results.sizes["trial"]}
     for arm in ARMS:
         figures[arm] = arm_figures(results.accuracy.sel(arm=arm).isel(learning_rate=0, step=-1).values)
-    figures["difference"] = plain(
+    figures["difference"] = jsonable(
         {"mean": pair.difference, "ci95": pair.ci95, "p_value": pair.p_value, "effect_size": pair.effect_size}
     )
     return figures
@@ -137,13 +137,13 @@ def independent(results: xr.Dataset) -> dict[str, Any]:
 def arm_figures(values: np.ndarray) -> dict[str, Any]:
     """Mean, standard deviation and 95 % interval of the mean."""
     summary = stats.summary(values.astype(np.float64))
-    return plain({"mean": summary.mean, "sd": summary.sd, "ci95": summary.ci95})
+    return jsonable({"mean": summary.mean, "sd": summary.sd, "ci95": summary.ci95})
 
 
 def weight_change(results: xr.Dataset, border: np.ndarray) -> dict[str, Any]:
     """Border against centre in each arm's heatmap."""
     heatmaps = results.weight_delta.isel(learning_rate=0)
-    return {arm: plain(weight_changes.summarise(heatmaps.sel(arm=arm).values, border)) for arm in ARMS}
+    return {arm: jsonable(weight_changes.summarise(heatmaps.sel(arm=arm).values, border)) for arm in ARMS}
 
 
 def draw(folder: Path, results: dict[str, xr.Dataset], border: np.ndarray) -> None:

@@ -10,9 +10,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocat
 
 from jaxinv import stats
 from jaxinv.errors import unknown
-from jaxinv.plots.layout import metric_name, metric_values, rate_indices
 from jaxinv.plots.style import MUTED, ArmStyle, arm_style, axes_or_new, figure_of, label, styled
-from jaxinv.stats.selection import arm_names, step_index
+from jaxinv.results.selection import arm_names, metric_name, metric_values, rate_indices, step_index
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -8,9 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from jaxinv import stats
-from jaxinv.plots.layout import done_trials, metric_name, metric_values, rate_indices
 from jaxinv.plots.style import INK, MUTED, ArmStyle, arm_style, axes_or_new, label, new_figure, styled
-from jaxinv.stats.selection import arm_names, step_index
+from jaxinv.results.selection import arm_names, done_trials, metric_name, metric_values, rate_indices, step_index
 
 if TYPE_CHECKING:
     import xarray as xr

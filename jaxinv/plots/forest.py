@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from jaxinv.errors import InputError
-from jaxinv.plots.layout import metric_name
 from jaxinv.plots.style import COLOURS, INK, MUTED, axes_or_new, label, styled
+from jaxinv.results.selection import metric_name
 from jaxinv.stats import Comparison
 
 WHITE = {"boxstyle": "square,pad=0.08", "fc": "white", "ec": "none"}  # keeps lines out of the letters

@@ -13,9 +13,8 @@ from matplotlib.image import AxesImage
 
 from jaxinv.errors import InputError
 from jaxinv.plots import style
-from jaxinv.plots.layout import rate_indices
 from jaxinv.plots.style import axes_or_new, label, new_figure, styled
-from jaxinv.stats.selection import arm_names
+from jaxinv.results.selection import arm_names, rate_indices
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -11,9 +11,8 @@ import xarray as xr
 
 from jaxinv import registry, stats
 from jaxinv.errors import InputError
-from jaxinv.plots.layout import done_trials
+from jaxinv.results.selection import AXES, arm_names, done_trials
 from jaxinv.stats import Comparison, Summary
-from jaxinv.stats.selection import AXES, arm_names
 
 
 class Cell(NamedTuple):

@@ -9,11 +9,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from jaxinv import plots, stats
-from jaxinv.plots.layout import done_trials
 from jaxinv.plots.style import figure_of
 from jaxinv.report.part import Part
 from jaxinv.report.words import interval, listed, number, plural
-from jaxinv.stats.selection import AXES
+from jaxinv.results.selection import AXES, done_trials
 
 SCALE = 128  # CSS pixels to a figure's inch: letters of body size
 NO_BORDER = "The border is not marked: the dataset that was trained on is not at hand."

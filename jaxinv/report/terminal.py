@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from jaxinv import stats
-from jaxinv.stats.description import plain
+from jaxinv.utils.jsonable import jsonable
 from jaxinv.utils.tables import text_table
 
 
@@ -30,7 +30,7 @@ def run_summary(results: xr.Dataset) -> dict[str, Any]:
                     "diverged": int(cell.diverged.sum()),
                 }
             )
-    return plain(
+    return jsonable(
         {
             "study": json.loads(results.attrs["study"]),
             "study_hash": results.attrs["study_hash"],

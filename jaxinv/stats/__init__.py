@@ -12,8 +12,8 @@ from jaxinv.stats.equivalence import Equivalence, tost
 from jaxinv.stats.images import McNemar, Variation, mcnemar, variation
 from jaxinv.stats.multiplicity import benjamini_hochberg, holm
 from jaxinv.stats.paired import Pairing, TTest, cohen_dz, paired_t, pairing, superiority, welch
+from jaxinv.stats.paired_trials import PairedTrials, paired_trials
 from jaxinv.stats.planning import TrialsNeeded, power, trials_needed
-from jaxinv.stats.selection import PairedTrials, paired_trials
 from jaxinv.stats.signs import PTest, sign_flip, wilcoxon
 
 __all__ = [

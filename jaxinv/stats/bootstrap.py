@@ -16,7 +16,7 @@ import numpy as np
 
 from jaxinv.errors import InputError
 from jaxinv.stats import checks
-from jaxinv.stats.description import plain
+from jaxinv.utils.jsonable import jsonable
 
 STATISTICS = ("mean", "iqm", "median")
 METHODS = ("bca", "percentile")
@@ -39,7 +39,7 @@ class Bootstrap:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers for JSON."""
-        return {name: plain(getattr(self, name)) for name in self.__dataclass_fields__}
+        return {name: jsonable(getattr(self, name)) for name in self.__dataclass_fields__}
 
 
 def bootstrap_interval(

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxinv.errors import InputError
+from jaxinv.results.selection import arm_names, check_results
 from jaxinv.stats import checks, multiplicity
-from jaxinv.stats.description import plain, summary
+from jaxinv.stats.description import summary
 from jaxinv.stats.equivalence import Equivalence, tost_of
 from jaxinv.stats.paired import cohen_dz, paired_t, pairing, superiority
-from jaxinv.stats.selection import arm_names, check_results, paired_trials
+from jaxinv.stats.paired_trials import paired_trials
 from jaxinv.stats.signs import sign_flip, wilcoxon
+from jaxinv.utils.jsonable import jsonable
 from jaxinv.utils.tables import html_rows, html_table, text_rows, text_table
 
 if TYPE_CHECKING:
@@ -89,7 +91,7 @@ class Comparison:
         fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
         if self.equivalence is not None:
             fields["equivalence"] = self.equivalence.to_dict()
-        return plain(fields) | {"significant": self.significant}
+        return jsonable(fields) | {"significant": self.significant}
 
     def rows(self) -> list[tuple[str, str]]:
         """(label, text) of every figure, for a table on any medium."""

@@ -7,6 +7,7 @@ import numpy as np
 
 from jaxinv.stats import checks
 from jaxinv.stats.checks import Figure
+from jaxinv.utils.jsonable import jsonable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +29,7 @@ class Summary:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers and lists for JSON; what is not finite becomes None."""
-        return {name: plain(getattr(self, name)) for name in self.__dataclass_fields__}
+        return {name: jsonable(getattr(self, name)) for name in self.__dataclass_fields__}
 
 
 def summary(values: Any, *, axis: int = -1) -> Summary:
@@ -110,21 +111,6 @@ def published_z(published: float, values: Any) -> float:
     if s.sd == 0:
         return 0.0 if gap == 0 else float(np.copysign(np.inf, gap))
     return gap / s.sd
-
-
-def plain(value: Any) -> Any:
-    """Python numbers, lists and None for JSON, which knows neither NaN nor infinity."""
-    if isinstance(value, dict):
-        return {key: plain(inner) for key, inner in value.items()}
-    if isinstance(value, tuple | list):
-        return [plain(inner) for inner in value]
-    if isinstance(value, np.ndarray):
-        return plain(value.tolist())
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not np.isfinite(value):
-        return None
-    return value
 
 
 def _middle(ordered: np.ndarray, n: np.ndarray) -> np.ndarray:

@@ -7,8 +7,8 @@ import numpy as np
 
 from jaxinv.errors import InputError
 from jaxinv.stats import checks
-from jaxinv.stats.description import plain
 from jaxinv.stats.paired import TTest, paired_t, welch
+from jaxinv.utils.jsonable import jsonable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class Equivalence:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers for JSON."""
-        return {name: plain(getattr(self, name)) for name in self.__dataclass_fields__}
+        return {name: jsonable(getattr(self, name)) for name in self.__dataclass_fields__}
 
 
 def tost(a: Any, b: Any, margin: float, *, alpha: float = 0.05, paired: bool = True) -> Equivalence:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from jaxinv.errors import InputError
-from jaxinv.stats.description import plain
+from jaxinv.utils.jsonable import jsonable
 
 _SLAB = 1 << 25  # table cells looked at together
 
@@ -50,7 +50,7 @@ class Variation:
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers and strings for JSON."""
         fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return plain({k: dict(v.__dict__) if isinstance(v, Interval) else v for k, v in fields.items()})
+        return jsonable({k: dict(v.__dict__) if isinstance(v, Interval) else v for k, v in fields.items()})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +71,7 @@ class McNemar:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers and lists for JSON."""
-        return {name: plain(getattr(self, name)) for name in self.__dataclass_fields__}
+        return {name: jsonable(getattr(self, name)) for name in self.__dataclass_fields__}
 
 
 def variation(correct_a: Any, correct_b: Any) -> Variation:

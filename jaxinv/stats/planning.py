@@ -8,7 +8,7 @@ import numpy as np
 from jaxinv.errors import InputError
 from jaxinv.stats import checks
 from jaxinv.stats.checks import Figure
-from jaxinv.stats.description import plain
+from jaxinv.utils.jsonable import jsonable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class TrialsNeeded:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers for JSON."""
-        return {name: plain(getattr(self, name)) for name in self.__dataclass_fields__}
+        return {name: jsonable(getattr(self, name)) for name in self.__dataclass_fields__}
 
 
 def power(differences: Any, n: Any, *, alpha: float = 0.05, effect: float | None = None) -> Figure:

@@ -4,16 +4,17 @@ A folder holds `study.json` and `results.zarr`, a Zarr store that xarray opens a
 trial is not finished, and `done` says which are.
 """
 
-from jaxinv.results import PER_TRIAL, Block, Layout, Memory, WeightSum, assemble
+from jaxinv.results.schema import PER_TRIAL, ResultBlock, Schema, WeightSum, assemble
 from jaxinv.store.folder import check_folder, planned_trials
+from jaxinv.store.memory import Memory
 from jaxinv.store.reading import describe_progress, load
 from jaxinv.store.store import Store
 
 __all__ = [
     "PER_TRIAL",
-    "Block",
-    "Layout",
     "Memory",
+    "ResultBlock",
+    "Schema",
     "Store",
     "WeightSum",
     "assemble",

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxinv.results import PER_TRIAL, Block, Layout, WeightSum
+from jaxinv.results.schema import PER_TRIAL, ResultBlock, Schema, WeightSum
 from jaxinv.store import zarr_files
 from jaxinv.store.files import Files
 from jaxinv.store.zarr_files import MARK, Damaged, block_key, chunk_key, decode, encode
@@ -31,19 +31,19 @@ class Mark(NamedTuple):
 class Blocks:
     """Reads and writes the blocks of one run. `identity` is the run's own: a block of another run never fits."""
 
-    def __init__(self, files: Files, layout: Layout, block: int, identity: str) -> None:
-        self.files, self.layout, self.block, self.identity = files, layout, block, identity
+    def __init__(self, files: Files, schema: Schema, block: int, identity: str) -> None:
+        self.files, self.schema, self.block, self.identity = files, schema, block, identity
 
     @staticmethod
-    def mark_bytes(layout: Layout) -> int:
+    def mark_bytes(schema: Schema) -> int:
         """Length of a mark."""
-        weights = WeightSum.zero(layout)
+        weights = WeightSum.zero(schema)
         return 8 + DIGEST * (len(PER_TRIAL) + 1) + weights.count.nbytes + weights.total.nbytes
 
     @property
     def count(self) -> int:
         """How many blocks the run has."""
-        return -(-self.layout.trials // self.block)
+        return -(-self.schema.trials // self.block)
 
     def read_mark(self, index: int) -> Mark | None:
         """A block's mark, None where it has none; `Damaged` where it is not as written."""
@@ -51,7 +51,7 @@ class Blocks:
         data = self.files.read(key)
         if data is None:
             return None
-        length = self.mark_bytes(self.layout)
+        length = self.mark_bytes(self.schema)
         raw = decode(key, data, (length,), np.uint8).tobytes()
         body, digest = raw[:-DIGEST], raw[-DIGEST:]
         filled = int.from_bytes(body[:8], "little")
@@ -59,7 +59,7 @@ class Blocks:
             raise Damaged(key, "is not the mark of this block of this run")
         at = 8 + DIGEST * len(PER_TRIAL)
         digests = {name: body[8 + DIGEST * i : 8 + DIGEST * (i + 1)] for i, name in enumerate(PER_TRIAL)}
-        zero = WeightSum.zero(self.layout)
+        zero = WeightSum.zero(self.schema)
         count = np.frombuffer(body, "<i8", zero.count.size, at).reshape(zero.count.shape)
         total = np.frombuffer(body, "<f8", zero.total.size, at + count.nbytes).reshape(zero.total.shape)
         return Mark(filled, digests, WeightSum(total, count))
@@ -80,17 +80,17 @@ class Blocks:
 
     def total(self) -> tuple[WeightSum, list[int]]:
         """The sum of all blocks' weight changes, in their order; how many trials each has finished."""
-        weights, filled = WeightSum.zero(self.layout), []
+        weights, filled = WeightSum.zero(self.schema), []
         for index in range(self.count):
             mark = self.read_mark(index)
             filled.append(mark.filled if mark else 0)
             weights = weights + mark.weights if mark else weights
         return weights, filled
 
-    def write(self, index: int, old: Mark | None, new: Block) -> None:
+    def write(self, index: int, old: Mark | None, new: ResultBlock) -> None:
         """Put further trials behind those of a block's mark, which must still fit."""
         rows = {name: np.asarray(getattr(new, name)) for name in PER_TRIAL}
-        weights = WeightSum.zero(self.layout)
+        weights = WeightSum.zero(self.schema)
         if old is not None:
             rows = {
                 name: np.concatenate([before, rows[name]], axis=2) for name, before in self.read(index, old).items()
@@ -99,11 +99,11 @@ class Blocks:
         filled = rows["diverged"].shape[2]
         digests = {}
         for name, values in rows.items():
-            chunk = self.layout.empty(name, self.block)
+            chunk = self.schema.empty(name, self.block)
             chunk[:, :, :filled] = values
             digests[name] = self._digest(name, index, filled, chunk[:, :, :filled].tobytes())
             if chunk.size:
-                self.files.write(block_key(name, self.layout, index), encode(chunk))
+                self.files.write(block_key(name, self.schema, index), encode(chunk))
         self._write_mark(index, Mark(filled, digests, weights.add(new)))
         self.write_done(index, filled)
 
@@ -116,11 +116,11 @@ class Blocks:
         self.files.remove(chunk_key("done", index))
         self.files.remove(chunk_key(MARK, index, 0))
         for name in PER_TRIAL:
-            self.files.remove(block_key(name, self.layout, index))
+            self.files.remove(block_key(name, self.schema, index))
 
     def _rows(self, name: str, index: int, mark: Mark) -> np.ndarray:
-        key = block_key(name, self.layout, index)
-        empty = self.layout.empty(name, self.block)
+        key = block_key(name, self.schema, index)
+        empty = self.schema.empty(name, self.block)
         chunk = empty
         if empty.size:
             chunk = decode(key, self.files.read(key), empty.shape, empty.dtype)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxinv.results import Layout
+from jaxinv.results.schema import Schema
 from jaxinv.store import zarr_files
 from jaxinv.store.files import Files
 from jaxinv.store.folder import STUDY
@@ -17,7 +17,7 @@ Documents = Mapping[str, dict[str, Any]]
 GROWING = ("trial", "block")
 
 
-def problems(files: Files, documents: Documents, layout: Layout) -> Iterator[Damaged]:
+def problems(files: Files, documents: Documents, schema: Schema) -> Iterator[Damaged]:
     """Every file around the blocks that is not what a run's metadata say.
 
     An array may be longer than they say: growing a run stretches the arrays first and the metadata of the whole last.
@@ -27,7 +27,7 @@ def problems(files: Files, documents: Documents, layout: Layout) -> Iterator[Dam
             found = _json(files.read(document(name)))
             if found is None or _without_length(found) != _without_length(content):
                 yield Damaged(document(name), "is missing, truncated or altered")
-    for key, chunk, used in _label_chunks(layout):
+    for key, chunk, used in _label_chunks(schema):
         try:
             if unpack(key, files.read(key))[:used] != payload(chunk)[:used]:
                 yield Damaged(key, "does not hold the labels of its axis")
@@ -35,13 +35,13 @@ def problems(files: Files, documents: Documents, layout: Layout) -> Iterator[Dam
             yield damage
 
 
-def lay_out(files: Files, documents: Documents, layout: Layout, study: Study) -> None:
+def lay_out(files: Files, documents: Documents, schema: Schema, study: Study) -> None:
     """Write all of it that is not there yet. The root is last: with it, and not before, a new length counts."""
     fields = study.to_dict()
     fresh = files.read(STUDY) is None
     if fresh:  # first of all: from here on the folder says whose it is
         _write_study(files, fields)
-    for key, chunk, _ in _label_chunks(layout):
+    for key, chunk, _ in _label_chunks(schema):
         put_chunk(files, key, chunk)
     for name in sorted(documents, reverse=True):
         if _json(files.read(document(name))) != documents[name]:
@@ -65,9 +65,9 @@ def _write_study(files: Files, fields: Mapping[str, Any]) -> None:
     files.write(STUDY, (json.dumps(fields, indent=2, sort_keys=True) + "\n").encode(), durable=True)
 
 
-def _label_chunks(layout: Layout) -> Iterator[tuple[str, np.ndarray, int]]:
+def _label_chunks(schema: Schema) -> Iterator[tuple[str, np.ndarray, int]]:
     """Each chunk of the labels: its key, its values, and how many bytes of them are in use."""
-    for name, values in layout.coords().items():
+    for name, values in schema.coords().items():
         step = zarr_files.TRIAL_CHUNK if name == "trial" else max(1, len(values))
         for i, start in enumerate(range(0, len(values), step)):
             part = values[start : start + step]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxinv.errors import DataError, InputError
-from jaxinv.results import Layout
+from jaxinv.results.schema import Schema
 from jaxinv.store import zarr_files
 from jaxinv.store.files import SCRATCH, Files, LocalFiles, open_files
 from jaxinv.store.lock import LOCK, MEMBERS, PLAN
@@ -50,10 +50,10 @@ class Stored(NamedTuple):
         assert self.root is not None
         return self.root["consolidated_metadata"]["metadata"]
 
-    def layout(self) -> tuple[Layout, int]:
+    def schema(self) -> tuple[Schema, int]:
         """The stored axes and block length. Only where `own` is there."""
         own = self.own
-        layout = Layout(
+        schema = Schema(
             arms=tuple(own["arms"]),
             learning_rates=tuple(own["learning_rates"]),
             steps=tuple(own["steps"]),
@@ -62,7 +62,7 @@ class Stored(NamedTuple):
             pixel_weights=own["pixel_weights"],
             trials=self.trials,
         )
-        return layout, own["block"]
+        return schema, own["block"]
 
 
 def study_hash(fields: dict[str, Any]) -> str:

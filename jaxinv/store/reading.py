@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from jaxinv.errors import DataError, InputError
-from jaxinv.results import PER_TRIAL, WeightSum, assemble
+from jaxinv.results.schema import PER_TRIAL, WeightSum, assemble
 from jaxinv.store.blocks import Blocks
 from jaxinv.store.documents import problems
 from jaxinv.store.files import Files, open_files
@@ -42,32 +42,32 @@ def load(folder: str | os.PathLike[str]) -> xr.Dataset:
       DataError: a file is damaged; the message names it. The command that made it computes what is damaged again.
     """
     files, stored = _open(folder)
-    layout, block = stored.layout()
+    schema, block = stored.schema()
     attrs = stored.attrs()
     with naming(files):
-        for problem in problems(files, stored.documents(), layout):
+        for problem in problems(files, stored.documents(), schema):
             raise problem
-        if stored.study["trials"] != layout.trials:
-            raise Damaged(STUDY, f"is of {stored.study['trials']} trials, and the results beside it of {layout.trials}")
-    return results(files, Blocks(files, layout, block, identity(attrs)), attrs)
+        if stored.study["trials"] != schema.trials:
+            raise Damaged(STUDY, f"is of {stored.study['trials']} trials, and the results beside it of {schema.trials}")
+    return results(files, Blocks(files, schema, block, identity(attrs)), attrs)
 
 
 def describe_progress(folder: str | os.PathLike[str]) -> tuple[int, int]:
     """(finished trials, all trials) of the run in a folder, as its `done` has it."""
     files, stored = _open(folder)
-    layout, block = stored.layout()
-    blocks = Blocks(files, layout, block, "")
+    schema, block = stored.schema()
+    blocks = Blocks(files, schema, block, "")
     with naming(files):
-        return sum(blocks.read_done(index) for index in range(blocks.count)), layout.trials
+        return sum(blocks.read_done(index) for index in range(blocks.count)), schema.trials
 
 
 def results(files: Files, blocks: Blocks, attrs: Mapping[str, str]) -> xr.Dataset:
     """The Dataset of what is finished; DataError where something is not as written."""
-    layout = blocks.layout
-    lazy = sum(layout.nbytes(name) for name in PER_TRIAL) > LAZY_BYTES
-    arrays: dict[str, Any] = {} if lazy else {name: layout.empty(name, layout.trials) for name in PER_TRIAL}
-    done = np.zeros(layout.trials, bool)
-    weights = WeightSum.zero(layout)
+    schema = blocks.schema
+    lazy = sum(schema.nbytes(name) for name in PER_TRIAL) > LAZY_BYTES
+    arrays: dict[str, Any] = {} if lazy else {name: schema.empty(name, schema.trials) for name in PER_TRIAL}
+    done = np.zeros(schema.trials, bool)
+    weights = WeightSum.zero(schema)
     with naming(files):
         for index in range(blocks.count):
             shown = blocks.read_done(index)  # before the mark, which is written before it
@@ -77,19 +77,19 @@ def results(files: Files, blocks: Blocks, attrs: Mapping[str, str]) -> xr.Datase
             if mark is None:
                 continue
             part = slice(index * blocks.block, index * blocks.block + mark.filled)
-            if part.stop > layout.trials:
+            if part.stop > schema.trials:
                 raise DataError(f"{files}: grew while it was read; read it again")
             for name, rows in blocks.read(index, mark).items():
                 if not lazy:
                     arrays[name][:, :, part] = rows
             done[part] = True
             weights = weights + mark.weights
-        if done.all() and layout.pixel_weights:
+        if done.all() and schema.pixel_weights:
             check_weight_delta(files, weights.mean())
     if lazy:
         opened = xr.open_zarr(files.path(ROOT), chunks=None)
         arrays = {name: opened.variables[name] for name in PER_TRIAL}
-    return assemble(layout, arrays, weights if done.all() else None, attrs, done=done)
+    return assemble(schema, arrays, weights if done.all() else None, attrs, done=done)
 
 
 def identity(attrs: Mapping[str, str]) -> str:

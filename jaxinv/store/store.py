@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from jaxinv.errors import DataError, InputError
-from jaxinv.results import Block, Layout, Progress
+from jaxinv.results.schema import ResultBlock, Schema
 from jaxinv.store import plan as plans
 from jaxinv.store import zarr_files
 from jaxinv.store.blocks import Blocks
@@ -19,6 +19,7 @@ from jaxinv.store.documents import lay_out, problems, put_chunk
 from jaxinv.store.files import SCRATCH, Files, open_files
 from jaxinv.store.folder import STUDY, Stored, check_folder, check_study, inspect
 from jaxinv.store.lock import PLAN, Lock, acquire, join
+from jaxinv.store.progress import Progress
 from jaxinv.store.reading import WEIGHT_DELTA, check_weight_delta, identity, naming, results
 from jaxinv.store.zarr_files import MARK, Damaged
 from jaxinv.study import Study
@@ -33,12 +34,12 @@ class Store:
       notes: one line for everything that was found damaged, and what becomes of it.
     """
 
-    def __init__(self, files: Files, layout: Layout, block: int, attrs: Mapping[str, str], lock: Lock) -> None:
-        self.files, self.layout, self.block, self.attrs = files, layout, block, dict(attrs)
+    def __init__(self, files: Files, schema: Schema, block: int, attrs: Mapping[str, str], lock: Lock) -> None:
+        self.files, self.schema, self.block, self.attrs = files, schema, block, dict(attrs)
         self.notes = [lock.note] if lock.note else []
         self._lock = lock
-        self._blocks = Blocks(files, layout, block, identity(attrs))
-        self._progress = Progress(layout.trials, block)
+        self._blocks = Blocks(files, schema, block, identity(attrs))
+        self._progress = Progress(schema.trials, block)
         self._share: frozenset[int] = frozenset()
         self._leads = True
         self._exit = ExitStack()
@@ -48,7 +49,7 @@ class Store:
         cls,
         folder: str | os.PathLike[str],
         study: Study,
-        layout: Layout,
+        schema: Schema,
         *,
         fingerprint: str,
         attrs: Mapping[str, str],
@@ -68,7 +69,7 @@ class Store:
         Args:
           folder: a path, made where it does not exist, or a URL that fsspec opens.
           study: what is run; its `trials` may be more than the folder's, never fewer.
-          layout: the results' axes, with `study.trials` trials.
+          schema: the results' axes, with `study.trials` trials.
           fingerprint: of the data.
           attrs: further attributes of the results. A run that goes on with other values (another JAX, say) keeps those
             it began with, and lists the others in `resumed_with`.
@@ -83,8 +84,8 @@ class Store:
             other axes, or more trials.
           DataError: another run is using the folder, or what it holds cannot be read, or the disk is full.
         """
-        if layout.trials != study.trials or (process_count > 1 and not token):
-            raise ValueError("layout and study differ in trials, or several processes have no token")
+        if schema.trials != study.trials or (process_count > 1 and not token):
+            raise ValueError("schema and study differ in trials, or several processes have no token")
         files = open_files(folder)
         attrs = {**attrs, "study": study.to_json(), "study_hash": study.hash, "data_fingerprint": fingerprint}
         with ExitStack() as stack:
@@ -94,7 +95,7 @@ class Store:
                 stack.callback(lock.release)
                 stack.callback(files.tidy)
                 plan = plans.wait(files, token, 0)  # once more: process 0 may have gone before this one held the folder
-                store = cls(files, layout, plan.block, plan.attrs, lock)
+                store = cls(files, schema, plan.block, plan.attrs, lock)
                 store._progress.filled[:] = plan.filled
                 store._leads = False
             else:
@@ -106,9 +107,9 @@ class Store:
                 stored = inspect(files)  # once more, now that nobody changes it
                 if stored is not None:
                     check_study(files, stored, study, fingerprint)
-                    block = _stored_block(files, stored, layout) or block
+                    block = _stored_block(files, stored, schema) or block
                 files.remove(SCRATCH)
-                store = cls(files, layout, block, attrs, lock)
+                store = cls(files, schema, block, attrs, lock)
                 store._begin(study, stored)
                 if process_count > 1:
                     plan = plans.Plan(token, block, store._progress.filled.tolist(), store.attrs)
@@ -127,13 +128,13 @@ class Store:
         """(first trial, number of trials) of what this process is to compute: each within one block, in order."""
         return [span for span in self._progress.left() if span[0] // self.block in self._share]
 
-    def write(self, first: int, block: Block) -> None:
+    def write(self, first: int, block: ResultBlock) -> None:
         """Store the results of trials first, first + 1, …, which continue one block.
 
         Raises:
           DataError: the files cannot be written; what was finished before stays finished.
         """
-        trials = self.layout.check(block)
+        trials = self.schema.check(block)
         index = self._progress.check(first, trials)
         self._lock.renew()
         with naming(self.files):
@@ -152,12 +153,12 @@ class Store:
         with naming(self.files):
             weights, filled = self._blocks.total()
         self._progress.filled[:] = filled
-        left = self.layout.trials - sum(filled)
+        left = self.schema.trials - sum(filled)
         if left:
             raise DataError(
-                f"{self.files}: {left} of {self.layout.trials} trials are missing; run the same command again"
+                f"{self.files}: {left} of {self.schema.trials} trials are missing; run the same command again"
             )
-        if self.layout.pixel_weights:
+        if self.schema.pixel_weights:
             put_chunk(self.files, WEIGHT_DELTA, weights.mean())
         self.files.remove(PLAN)
 
@@ -188,23 +189,23 @@ class Store:
             resumed = json.loads(kept.get("resumed_with", "[]"))
             if unfinished and other and other not in resumed:
                 self.attrs["resumed_with"] = json.dumps([*resumed, other])
-            for problem in problems(self.files, stored.documents(), stored.layout()[0]):
+            for problem in problems(self.files, stored.documents(), stored.schema()[0]):
                 self.notes.append(f"{self.files.path(problem.key)} {problem.why}; it is written anew")
         elif stored and (damaged or self._progress.filled.any()):
             self.notes.append(f"{stored.problem}; it is written anew")
         if stored and self.files.read(STUDY) is None:
             self.notes.append(f"{self.files.path(STUDY)} is missing; it is written anew")
-        if unfinished and self.layout.pixel_weights:
+        if unfinished and self.schema.pixel_weights:
             self.files.remove(WEIGHT_DELTA)  # no mean over fewer trials is to stand among more
-        elif self.layout.pixel_weights:
+        elif self.schema.pixel_weights:
             mean = self._blocks.total()[0].mean()
             try:
                 check_weight_delta(self.files, mean)
             except Damaged as damage:
                 self.notes.append(f"{self.files.path(damage.key)} {damage.why}; it is written anew")
                 put_chunk(self.files, damage.key, mean)
-        documents = zarr_files.metadata(self.layout, self.block, Blocks.mark_bytes(self.layout), self.attrs)
-        lay_out(self.files, documents, self.layout, study)
+        documents = zarr_files.metadata(self.schema, self.block, Blocks.mark_bytes(self.schema), self.attrs)
+        lay_out(self.files, documents, self.schema, study)
         for index in damaged:
             self._blocks.drop(index)
         for index in hidden:
@@ -240,13 +241,13 @@ class Store:
         return damaged, hidden
 
 
-def _stored_block(files: Files, stored: Stored, layout: Layout) -> int | None:
+def _stored_block(files: Files, stored: Stored, schema: Schema) -> int | None:
     """The store-block length of a folder; InputError where it holds other axes."""
     if not stored.own:
         return None
-    there, block = stored.layout()
-    for field in dataclasses.fields(Layout):
-        old, new = getattr(there, field.name), getattr(layout, field.name)
+    there, block = stored.schema()
+    for field in dataclasses.fields(Schema):
+        old, new = getattr(there, field.name), getattr(schema, field.name)
         if field.name != "trials" and old != new:
             raise InputError(f"out: {str(files)!r} holds results of other {field.name} ({old} there, {new} here)")
     return block

@@ -15,7 +15,7 @@ import google_crc32c
 import numpy as np
 from numcodecs.zstd import Zstd
 
-from jaxinv.results import PER_TRIAL, PIXELS, Layout
+from jaxinv.results.schema import PER_TRIAL, PIXELS, Schema
 
 ROOT = "results.zarr"
 BLOCKS = "blocks"  # a group below the root, so that the Dataset shows nothing of it
@@ -74,9 +74,9 @@ def chunk_key(name: str, *index: int) -> str:
     return f"{ROOT}/{name}/c" + "".join(f".{i}" for i in index)
 
 
-def block_key(name: str, layout: Layout, block: int) -> str:
+def block_key(name: str, schema: Schema, block: int) -> str:
     """The key of a per-trial variable's chunk for one store block."""
-    after = len(layout.dims(name)) - 3
+    after = len(schema.dims(name)) - 3
     return chunk_key(name, 0, 0, block, *(0,) * after)
 
 
@@ -85,17 +85,17 @@ def document(key: str) -> str:
     return f"{ROOT}/{key}/zarr.json" if key else f"{ROOT}/zarr.json"
 
 
-def metadata(layout: Layout, block: int, mark_bytes: int, attrs: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+def metadata(schema: Schema, block: int, mark_bytes: int, attrs: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     """Every metadata document of a run, by group or array; the root (key "") holds all others once more."""
-    trials, blocks = layout.trials, -(-layout.trials // block)
+    trials, blocks = schema.trials, -(-schema.trials // block)
     own = {
         "format": FORMAT,
-        "arms": layout.arms,
-        "learning_rates": layout.learning_rates,
-        "steps": layout.steps,
-        "layers": layout.layers,
-        "image_shape": layout.image_shape,
-        "pixel_weights": layout.pixel_weights,
+        "arms": schema.arms,
+        "learning_rates": schema.learning_rates,
+        "steps": schema.steps,
+        "layers": schema.layers,
+        "image_shape": schema.image_shape,
+        "pixel_weights": schema.pixel_weights,
         "block": block,
         "study_hash": attrs["study_hash"],
         "data_fingerprint": attrs["data_fingerprint"],
@@ -104,12 +104,12 @@ def metadata(layout: Layout, block: int, mark_bytes: int, attrs: Mapping[str, st
     documents[MARK] = _array((blocks, mark_bytes), (1, mark_bytes), np.uint8, ("block", "byte"))
     documents["done"] = _array((trials,), (block,), bool, ("trial",))
     for name in PER_TRIAL:
-        dtype = layout.empty(name, 0).dtype
-        documents[name] = _array(layout.shape(name, trials), layout.shape(name, block), dtype, layout.dims(name))
-    if layout.pixel_weights:
-        shape = layout.weight_shape
+        dtype = schema.empty(name, 0).dtype
+        documents[name] = _array(schema.shape(name, trials), schema.shape(name, block), dtype, schema.dims(name))
+    if schema.pixel_weights:
+        shape = schema.weight_shape
         documents["weight_delta"] = _array(shape, shape, np.float32, ("arm", "learning_rate", *PIXELS))
-    for name, values in layout.coords().items():
+    for name, values in schema.coords().items():
         chunk = (TRIAL_CHUNK,) if name == "trial" else values.shape
         documents[name] = _array(values.shape, chunk, values.dtype, (name,))
     documents = json.loads(json.dumps(documents))  # tuples become lists, as they will when read back

@@ -27,10 +27,10 @@ from jaxinv.engine.job import prepare
 from jaxinv.errors import InputError
 from jaxinv.models import Model, get_model
 from jaxinv.preprocess import Preprocess, get_arm, transform
-from jaxinv.stats.description import plain
 from jaxinv.study import Study
 from jaxinv.training import keys
 from jaxinv.training.trial import Arm, Setting
+from jaxinv.utils.jsonable import jsonable
 
 MOST_INPUTS = 4096  # up to so many, bias included, E[x̃x̃ᵀ] is written down: 134 MB of float64
 _EXACT_ROWS = 256  # so many squares of 255 add up to less than 2^24: float32 sums of them are exact in any order
@@ -74,7 +74,7 @@ class Curvature:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return plain(vars(self) | {"condition": self.condition})
+        return jsonable(vars(self) | {"condition": self.condition})
 
 
 def curvature(

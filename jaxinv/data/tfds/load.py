@@ -74,11 +74,11 @@ def read_prepared(folder: Path, request: Request) -> Dataset:
 
 
 def _decode(folder: Path, request: Request) -> tuple[Dataset, str]:
-    from jaxinv.data.tfds.records import layout, prepared_info, read_split, test_split_of
+    from jaxinv.data.tfds.records import image_features, prepared_info, read_split, test_split_of
 
     with quiet():
         info = prepared_info(folder)
-        where = layout(str(request), info)
+        where = image_features(str(request), info)
         test_split = test_split_of(str(request), info)
         x_train, y_train = read_split(info, "train", where)
         x_test, y_test = read_split(info, test_split, where)

@@ -130,7 +130,7 @@ def _stock_builder(request: Request, root: Path) -> Any:
 
 def _check_usable(request: Request, stock: Any) -> None:
     """Refuse a dataset of the wrong kind before anybody spends hours on preparing it."""
-    from jaxinv.data.tfds.records import layout
+    from jaxinv.data.tfds.records import image_features
 
     configs = list(stock.builder_configs)
     if request.config is not None and request.config not in configs:
@@ -142,7 +142,7 @@ def _check_usable(request: Request, stock: Any) -> None:
         info = stock(config=request.config, data_dir="/nonexistent").info
     except (ImportError, AssertionError, AttributeError, KeyError, OSError, ValueError):
         return  # its description needs TensorFlow too, so that nothing can be said before it is prepared
-    layout(str(request), info)
+    image_features(str(request), info)
 
 
 def _tensorflow_free(stock: Any) -> Any:

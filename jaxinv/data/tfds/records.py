@@ -19,7 +19,7 @@ _READABLE = ("array_record", "tfrecord")
 
 
 @dataclass(frozen=True)
-class Layout:
+class ImageFeatures:
     """Where in a dataset's examples the image and the label are, and what they look like."""
 
     image: str
@@ -43,8 +43,8 @@ def prepared_info(folder: Path) -> Any:
         raise DataError(f"{folder}: the prepared dataset is damaged ({_one_line(error)})") from error
 
 
-def layout(name: str, info: Any) -> Layout:
-    """The layout of a dataset of fixed-size images with a single label each, from its `tfds.core.DatasetInfo`.
+def image_features(name: str, info: Any) -> ImageFeatures:
+    """Where a dataset of fixed-size images with one label each keeps them, from its `tfds.core.DatasetInfo`.
 
     Raises:
         InputError: it is a dataset of another kind.
@@ -69,7 +69,7 @@ def layout(name: str, info: Any) -> Layout:
             "allowed: uint8 with 1, 3 or 4"
         )
     height, width, channels = image.shape
-    return Layout(keys[0], keys[1], (height, width, channels), label.num_classes)
+    return ImageFeatures(keys[0], keys[1], (height, width, channels), label.num_classes)
 
 
 def test_split_of(name: str, info: Any) -> str:
@@ -90,7 +90,7 @@ def _kind(feature: object) -> type:
     return type(feature)
 
 
-def read_split(info: Any, split: str, where: Layout) -> tuple[np.ndarray, np.ndarray]:
+def read_split(info: Any, split: str, where: ImageFeatures) -> tuple[np.ndarray, np.ndarray]:
     """All images, uint8 [N, H, W, K], and labels, int32 [N], of a split, in the order in which they are stored.
 
     Raises:

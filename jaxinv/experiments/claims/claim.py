@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from jaxinv.experiments.claims.evidence import NAN, Estimate, Verdict
-from jaxinv.stats.description import plain
+from jaxinv.utils.jsonable import jsonable
 
 if TYPE_CHECKING:
     from jaxinv.experiments.claims.lab import Lab
@@ -73,7 +73,7 @@ class Claim:
     def to_dict(self, found: Finding) -> dict[str, Any]:
         """Claim and finding as plain values for JSON."""
         fields = {name: getattr(self, name) for name in ("name", "source", "statement", "rule")}
-        return plain(fields | vars(found))
+        return jsonable(fields | vars(found))
 
 
 def points(share: float, digits: int = 1) -> str:

@@ -15,7 +15,7 @@ PIXELS = ("row", "col", "channel")
 SLAB_BYTES = 1 << 19  # what the caches of one core hold
 
 
-class Block(NamedTuple):
+class ResultBlock(NamedTuple):
     """Results of n consecutive trials.
 
     Attributes:
@@ -34,7 +34,7 @@ class Block(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Layout:
+class Schema:
     """The axes of a run's results.
 
     Attributes:
@@ -55,7 +55,7 @@ class Layout:
     pixel_weights: bool
     trials: int
 
-    def with_trials(self, trials: int) -> "Layout":
+    def with_trials(self, trials: int) -> "Schema":
         """The same axes with another number of trials."""
         return replace(self, trials=trials)
 
@@ -99,7 +99,7 @@ class Layout:
         """Size of a variable over all trials."""
         return math.prod(self.shape(name, self.trials)) * self.empty(name, 0).itemsize
 
-    def check(self, block: Block) -> int:
+    def check(self, block: ResultBlock) -> int:
         """How many trials a block has; ValueError where its arrays do not fit these axes."""
         trials = np.shape(block.diverged)[2]
         for name in PER_TRIAL:
@@ -123,12 +123,12 @@ class WeightSum:
     count: np.ndarray
 
     @classmethod
-    def zero(cls, layout: Layout) -> "WeightSum":
+    def zero(cls, schema: Schema) -> "WeightSum":
         """The sum over no trials."""
-        shape = layout.weight_shape if layout.pixel_weights else (*layout.weight_shape[:2], 0, 0, 0)
+        shape = schema.weight_shape if schema.pixel_weights else (*schema.weight_shape[:2], 0, 0, 0)
         return cls(np.zeros(shape), np.zeros(shape[:2], np.int64))
 
-    def add(self, block: Block) -> "WeightSum":
+    def add(self, block: ResultBlock) -> "WeightSum":
         """The sum with a block's trials added one after the other.
 
         Float addition is not associative. Adding strictly in the order of the trials gives the same bits however the
@@ -165,7 +165,7 @@ class WeightSum:
 
 
 def assemble(
-    layout: Layout,
+    schema: Schema,
     arrays: Mapping[str, np.ndarray | xr.Variable],
     weights: WeightSum | None,
     attrs: Mapping[str, str],
@@ -175,94 +175,19 @@ def assemble(
     """The Dataset of a run's results, from whole arrays.
 
     Args:
-      layout: the axes.
+      schema: the axes.
       arrays: accuracy, test_loss, diverged and layer_delta over all trials; Variables where they are opened lazily.
       weights: the sum over all trials; None leaves `weight_delta` NaN (a run that is not finished).
       attrs: the Dataset's attributes.
       done: bool [T], which trials are finished; None leaves the variable out.
     """
     variables: dict[str, Any] = {
-        name: array if isinstance(array := arrays[name], xr.Variable) else (layout.dims(name), array)
+        name: array if isinstance(array := arrays[name], xr.Variable) else (schema.dims(name), array)
         for name in PER_TRIAL
     }
-    if layout.pixel_weights:
-        mean = np.full(layout.weight_shape, np.nan, np.float32) if weights is None else weights.mean()
+    if schema.pixel_weights:
+        mean = np.full(schema.weight_shape, np.nan, np.float32) if weights is None else weights.mean()
         variables["weight_delta"] = (("arm", "learning_rate", *PIXELS), mean)
     if done is not None:
         variables["done"] = (("trial",), np.asarray(done))
-    return xr.Dataset(variables, coords=layout.coords(), attrs=dict(attrs))
-
-
-class Progress:
-    """How far a run is, block by block. A block fills from its start.
-
-    >>> progress = Progress(trials=5, block=2)
-    >>> progress.add(0, 2); progress.add(2, 1)
-    >>> progress.done.tolist(), progress.left()
-    ([True, True, True, False, False], [(3, 1), (4, 1)])
-    """
-
-    def __init__(self, trials: int, block: int) -> None:
-        self.trials, self.block = trials, block
-        self.sizes = np.minimum(block, trials - np.arange(0, trials, block))
-        self.filled = np.zeros_like(self.sizes)
-
-    @property
-    def done(self) -> np.ndarray:
-        """bool [T], which trials are finished."""
-        return np.arange(self.trials) % self.block < np.repeat(self.filled, self.sizes)
-
-    def left(self) -> list[tuple[int, int]]:
-        """(first trial, number of trials) of what is missing in each block that is not full."""
-        return [
-            (index * self.block + int(self.filled[index]), int(self.sizes[index] - self.filled[index]))
-            for index in np.flatnonzero(self.filled < self.sizes).tolist()
-        ]
-
-    def check(self, first: int, trials: int) -> int:
-        """The block that these trials continue; ValueError where they continue none."""
-        index = first // self.block
-        room = self.sizes[index] - self.filled[index] if 0 <= first < self.trials else 0
-        if not 0 < trials <= room or first != index * self.block + self.filled[index]:
-            raise ValueError(f"trials {first} to {first + trials - 1} do not continue a block of {self.block}")
-        return index
-
-    def add(self, first: int, trials: int) -> None:
-        """Count these trials as finished."""
-        self.filled[self.check(first, trials)] += trials
-
-
-class Memory:
-    """Results of a run that is not stored: takes the same blocks as `Store` and gives the same Dataset."""
-
-    def __init__(self, layout: Layout, attrs: Mapping[str, str], block: int) -> None:
-        self.layout, self.attrs, self.block = layout, dict(attrs), block
-        self._progress = Progress(layout.trials, block)
-        self._arrays = {name: layout.empty(name, layout.trials) for name in PER_TRIAL}
-        self._weights = [WeightSum.zero(layout)] * len(self._progress.sizes)
-
-    @property
-    def done(self) -> np.ndarray:
-        """bool [T], which trials are finished."""
-        return self._progress.done
-
-    def todo(self) -> list[tuple[int, int]]:
-        """(first trial, number of trials) of what is missing: each within one block, in order."""
-        return self._progress.left()
-
-    def write(self, first: int, block: Block) -> None:
-        """Take the results of trials first, first + 1, …, which continue one block."""
-        trials = self.layout.check(block)
-        index = self._progress.check(first, trials)
-        for name in PER_TRIAL:
-            self._arrays[name][:, :, first : first + trials] = getattr(block, name)
-        self._weights[index] = self._weights[index].add(block)
-        self._progress.add(first, trials)
-
-    def finish(self) -> None:
-        """Nothing is left to do in memory."""
-
-    def read(self) -> xr.Dataset:
-        """The results."""
-        weights = sum(self._weights, WeightSum.zero(self.layout))
-        return assemble(self.layout, self._arrays, weights, self.attrs)
+    return xr.Dataset(variables, coords=schema.coords(), attrs=dict(attrs))

@@ -1,0 +1,1 @@
+"""What results look like: the one place that knows their dimensions, variables and labels."""
