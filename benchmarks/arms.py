@@ -26,7 +26,7 @@ from benchmarks import machine, ours, report
 from benchmarks.harness import Disagreement, sample, say
 from jaxinv import registry
 from jaxinv.data import bundled_mnist
-from jaxinv.preprocess import fit_arms, get_arm, transform
+from jaxinv.preprocess import fit_preprocesses, get_preprocess, transform
 
 GOAL_S = {"lcn": 5.0}
 OTHER_GOAL_S = 1.0
@@ -39,7 +39,7 @@ Images = np.ndarray
 class Options:
     """What to measure, and how often."""
 
-    arms: tuple[str, ...] = tuple(registry.ARMS)
+    arms: tuple[str, ...] = tuple(registry.PREPROCESSINGS)
     """Which arms, compositions too."""
     repeats: int = 5
     """Samples of each."""
@@ -105,7 +105,7 @@ def measure(options: Options, train: Images, images: Images) -> tuple[list[Row],
     Raises:
       Disagreement: an arm and its peer give different values.
     """
-    arms = [get_arm(name) for name in options.arms]
+    arms = [get_preprocess(name) for name in options.arms]
     rows = []
     for arm in arms:
         say(f"{arm.name}: first run")
@@ -128,7 +128,7 @@ def measure(options: Options, train: Images, images: Images) -> tuple[list[Row],
             if options.peers and arm.name in PEERS:
                 row.peer_s.append(sample(lambda name=arm.name: PEERS[name](train, images))[0])
         if affine:
-            together.append(sample(lambda: fit_arms(affine, train))[0])
+            together.append(sample(lambda: fit_preprocesses(affine, train))[0])
     return rows, together
 
 

@@ -3,7 +3,7 @@
 Kept apart from the implementations, and free of JAX, so that a study can be checked and help can be printed at once.
 """
 
-ARMS: dict[str, str] = {
+PREPROCESSINGS: dict[str, str] = {
     "raw": "grey values as stored, 0 to 255",
     "normal": "grey values divided by 255: background 0, foreground 1",
     "inverted": "one minus normal: background 1, foreground 0",

@@ -209,8 +209,8 @@ def _check_names(study: Study) -> None:
         for part in arm.split("+") if isinstance(arm, str) else ():
             if not part.strip():
                 raise InputError(f"arms: {arm!r} has an empty part; give a name, or names joined by +")
-            if part.strip() not in registry.ARMS:
-                raise unknown("arms", part, registry.ARMS)
+            if part.strip() not in registry.PREPROCESSINGS:
+                raise unknown("arms", part, registry.PREPROCESSINGS)
         if not isinstance(arm, str) and not (hasattr(arm, "fit") and hasattr(arm, "apply")):
             raise InputError(f"arms: {arm!r} is neither a name nor a ji.Preprocess")
     names = [arm if not isinstance(arm, str) else "+".join(part.strip() for part in arm.split("+")) for arm in arms]

@@ -13,7 +13,7 @@ from jaxinv.engine import program
 from jaxinv.experiments import claims
 from jaxinv.experiments.claims import light, rates, seconds, studies
 from jaxinv.experiments.claims.lab import Apart, Lab
-from jaxinv.preprocess import get_arm
+from jaxinv.preprocess import get_preprocess
 from tests.datasets import tiny
 
 RNG = np.random.default_rng(0)
@@ -386,7 +386,7 @@ def test_dark_border_is_inverted_inside_alone():
     images = np.array([[102, 255], [51, 0]], np.uint8).reshape(1, 2, 2, 1)
     arm = studies.dark_border(np.array([[True, False], [False, False]]))
     params = arm.fit(images)
-    inverted = get_arm("inverted")
+    inverted = get_preprocess("inverted")
     wanted = np.array(inverted.apply(inverted.fit(images), images))
     wanted[0, 0, 0] = 0
     np.testing.assert_allclose(arm.apply(params, images.astype(np.float32)), wanted, atol=1e-7)

@@ -62,7 +62,9 @@ NUMBERS = st.sampled_from(["0", "1", "2", "3", "-1", "1e3", "nan", "inf", "-inf"
 FLAGS = st.one_of(
     st.tuples(st.sampled_from(["--trials", "--steps", "--batch-size", "--eval-every", "--seed"]), NUMBERS),
     st.tuples(st.sampled_from(["--illumination", "--learning-rate", "--chunk", "--devices"]), NUMBERS),
-    st.tuples(st.just("--arms"), st.sampled_from([*registry.ARMS, "normal+", "+", "inverted+zca", "../x", "<b>"])),
+    st.tuples(
+        st.just("--arms"), st.sampled_from([*registry.PREPROCESSINGS, "normal+", "+", "inverted+zca", "../x", "<b>"])
+    ),
     st.tuples(st.just("--model"), st.sampled_from(["softmax", "mlp", "soft\tmax", ""])),
     st.tuples(st.just("--precision"), st.sampled_from(["fast", "slow"])),
     st.tuples(st.sampled_from(["--json", "--verbose", "--no-cache", "--num-processes=2", "--nonsense", "stray"])),

@@ -23,7 +23,7 @@ def npz(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 @pytest.mark.slow
 @pytest.mark.parametrize("model", registry.MODELS)
 def test_every_arm_runs_with_every_model(capsys: pytest.CaptureFixture[str], npz: str, model: str) -> None:
-    arms = (*registry.ARMS, *COMPOSED)
+    arms = (*registry.PREPROCESSINGS, *COMPOSED)
     flags = [
         "--dataset",
         npz,

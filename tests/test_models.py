@@ -216,8 +216,8 @@ def test_folded_and_unfolded_training_agree_over_ten_steps(name: str):
 def test_convolutions_fold_every_arm_but_a_scale_per_pixel(name: str):
     model, images = get_model(name), np.random.default_rng(0).integers(0, 256, (50, 8, 8, 3), np.uint8)
     folded, refused = [], []
-    for arm in registry.ARMS:
-        chosen = preprocess.get_arm(arm)
+    for arm in registry.PREPROCESSINGS:
+        chosen = preprocess.get_preprocess(arm)
         if chosen.affine is not None:
             scale, offset = chosen.affine(chosen.fit(images), images.shape[1:])
             assert model.fold_refusal is not None

@@ -8,8 +8,8 @@ import pytest
 import scipy.ndimage
 
 from jaxinv import registry
-from jaxinv.preprocess import Preprocess, get_arm, transform
-from jaxinv.preprocess.training import float_moments, whole_moments
+from jaxinv.preprocess import Preprocess, get_preprocess, transform
+from jaxinv.preprocess.training_images import float_moments, uint8_moments
 
 RNG = np.random.default_rng(20)
 
@@ -145,13 +145,13 @@ REFERENCES = {
     "zca": zca,
     "histogram": histogram,
 }
-AFFINE = tuple(name for name in REFERENCES if get_arm(name).affine is not None)
+AFFINE = tuple(name for name in REFERENCES if get_preprocess(name).affine is not None)
 PER_IMAGE = ("image_mean", "image_standardize", "lcn", "histogram")
 
 
 def fitted(name: str, train: np.ndarray, x: np.ndarray) -> np.ndarray:
     """What the arm makes of x: always 64 images or more, so that an image shape is compiled once for each arm."""
-    arm = get_arm(name)
+    arm = get_preprocess(name)
     return transform(arm, arm.fit(train), np.resize(x, (max(64, len(x)), *x.shape[1:])))[: len(x)]
 
 
@@ -161,7 +161,7 @@ def assert_close(values: np.ndarray, expected: np.ndarray) -> None:
 
 
 def test_there_is_a_reference_for_every_arm():
-    assert list(REFERENCES) == list(registry.ARMS)
+    assert list(REFERENCES) == list(registry.PREPROCESSINGS)
 
 
 @pytest.mark.parametrize("name", REFERENCES)
@@ -178,7 +178,7 @@ def test_arm_equals_its_float64_reference(name, case):
 @pytest.mark.parametrize("name", AFFINE)
 def test_affine_names_what_apply_does(name, case):
     train, test = CASES[case]
-    arm = get_arm(name)
+    arm = get_preprocess(name)
     assert arm.affine is not None
     params = arm.fit(train)
     scale, offset = arm.affine(params, train.shape[1:])
@@ -227,7 +227,7 @@ def test_a_pixel_that_training_never_changes_is_zero_in_any_test_image():
 @pytest.mark.parametrize("name", ["pixel_zscore", "image_mean", "image_standardize", "lcn", "zca", "histogram"])
 def test_apply_can_be_jitted_and_mapped_and_keeps_float64(name):
     train, test = CASES["random RGB"]
-    arm = get_arm(name)
+    arm = get_preprocess(name)
     params = arm.fit(train)
     expected = fitted(name, train, test)
     mapped = jax.jit(jax.vmap(lambda x: arm.apply(params, x[None])[0]))(test)
@@ -253,13 +253,13 @@ def test_slabs_do_not_show(name, monkeypatch):
     """More images than a slab holds, and a last slab that is not full: statistics and values stay the same."""
     train = grey(37, 5, 4, 3)
     whole = fitted(name, train, train)
-    monkeypatch.setattr("jaxinv.preprocess.training.SLAB", 8 * 60)
-    arm = get_arm(name)
+    monkeypatch.setattr("jaxinv.preprocess.slabs.SLAB_VALUES", 8 * 60)
+    arm = get_preprocess(name)
     np.testing.assert_allclose(transform(arm, arm.fit(train), train), whole, rtol=1e-5, atol=1e-5)
 
 
 def test_one_compiled_shape_serves_all_slabs(monkeypatch):
-    monkeypatch.setattr("jaxinv.preprocess.training.SLAB", 8 * 36)
+    monkeypatch.setattr("jaxinv.preprocess.slabs.SLAB_VALUES", 8 * 36)
     shapes = []
 
     def apply(params, images):
@@ -272,7 +272,7 @@ def test_one_compiled_shape_serves_all_slabs(monkeypatch):
 
 
 def test_no_images_give_no_images():
-    arm = get_arm("normal")
+    arm = get_preprocess("normal")
     assert transform(arm, arm.fit(grey(2, 3, 3, 1)), grey(0, 3, 3, 1)).shape == (0, 3, 3, 1)
 
 
@@ -280,7 +280,7 @@ def test_moments_are_those_of_exact_arithmetic():
     """A large mean and a small variance, where (Σx²)/N − mean² in float32 would lose everything."""
     images = np.full((1001, 1, 2, 1), 255, np.uint8)
     images[0] = 254
-    mean, variance = whole_moments(images)
+    mean, variance = uint8_moments(images)
     assert mean[0, 0, 0] == float(Fraction(255 * 1000 + 254, 1001))
     assert variance[0, 0, 0] == float(Fraction(1000, 1001**2))
     computed = float_moments(images.astype(np.float32))

@@ -47,7 +47,9 @@ def test_any_fields_make_a_study_or_one_line(fields: dict[str, Any]) -> None:
 
 VALID = st.fixed_dictionaries(
     {
-        "arms": st.lists(st.sampled_from(list(registry.ARMS)), min_size=1, max_size=4, unique=True).map(tuple),
+        "arms": st.lists(st.sampled_from(list(registry.PREPROCESSINGS)), min_size=1, max_size=4, unique=True).map(
+            tuple
+        ),
         "model": st.sampled_from(list(registry.MODELS)),
         "optimizer": st.sampled_from(list(registry.OPTIMIZERS)),
         "learning_rate": st.floats(1e-9, 1e9)

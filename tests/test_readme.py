@@ -39,7 +39,9 @@ def test_shell_blocks_run(tmp_path: Path, code: str) -> None:
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("names", [registry.ARMS, registry.MODELS, registry.DATASETS], ids=["arms", "models", "data"])
+@pytest.mark.parametrize(
+    "names", [registry.PREPROCESSINGS, registry.MODELS, registry.DATASETS], ids=["arms", "models", "data"]
+)
 def test_tables_list_every_name_with_its_line(names: dict[str, str]) -> None:
     for name, line in names.items():
         assert f"| `{name}` | {line} |" in TEXT

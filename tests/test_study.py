@@ -122,7 +122,7 @@ def test_axes() -> None:
 
 
 def test_every_name_of_the_catalogue_makes_a_study() -> None:
-    for arm in registry.ARMS:
+    for arm in registry.PREPROCESSINGS:
         Study(arms=(arm,))
     for model in registry.MODELS:
         Study(model=model)

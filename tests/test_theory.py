@@ -10,7 +10,7 @@ from jaxinv.data import Dataset, load_dataset
 from jaxinv.engine.runner import run
 from jaxinv.errors import InputError
 from jaxinv.models import Model, get_model
-from jaxinv.preprocess import Preprocess, get_arm
+from jaxinv.preprocess import Preprocess, get_preprocess
 from jaxinv.study import Study
 from tests.reference import softmax
 
@@ -38,7 +38,7 @@ def mnist() -> Dataset:
 
 def presented(data: Dataset, arm: str, bias: bool) -> np.ndarray:
     """x̃ [N, D] by the arm's own apply, in float64."""
-    chosen = get_arm(arm)
+    chosen = get_preprocess(arm)
     with jax.enable_x64(True):
         images = np.asarray(chosen.apply(chosen.fit(data.x_train), data.x_train.astype(np.float64)), np.float64)
     x = images.reshape(len(images), -1)
@@ -191,7 +191,7 @@ def test_fold_onto_raw_pixels_gives_the_same_logits(model, arm, mnist):
     if model == "cnn":
         return
     # and once more without the library's own comparison
-    chosen = get_arm(arm)
+    chosen = get_preprocess(arm)
     images = mnist.x_test[:50].astype(np.float32)
     presented = chosen.apply(chosen.fit(mnist.x_train), images)
     wanted = get_model(model).apply(params, state, presented, train=False, key=None)[0]

@@ -289,11 +289,11 @@ class Arms(Output):
 
             contact_sheet.draw_arms(self.dataset, self.out)
         if self.json:
-            from jaxinv.preprocess import describe_arms
+            from jaxinv.preprocess import describe_preprocesses
 
-            print_json({"arms": {arm.name: arm._asdict() for arm in describe_arms()}, "out": self.out})
+            print_json({"arms": {arm.name: arm._asdict() for arm in describe_preprocesses()}, "out": self.out})
         else:
-            print_names(registry.ARMS)
+            print_names(registry.PREPROCESSINGS)
             print("\nCompose with +, left to right: inverted+pixel_mean.")
             if self.out is not None:
                 print(f"Picture: {self.out}")

@@ -12,7 +12,7 @@ import numpy as np
 from jaxinv.data import Dataset, load_dataset
 from jaxinv.errors import InputError
 from jaxinv.models import Model, check_model, get_model
-from jaxinv.preprocess import Preprocess, check_output, fit_arms, get_arm, transform
+from jaxinv.preprocess import Preprocess, check_preprocess, fit_preprocesses, get_preprocess, transform
 from jaxinv.study import Study
 from jaxinv.training import keys, weight_change
 from jaxinv.training.optimizers import get_optimizer
@@ -70,9 +70,10 @@ class Job:
         folded: list[tuple[int, Arm]] = []
         unfolded: list[tuple[int, Arm]] = []
         single: list[Group] = []
-        for position, (arm, params) in enumerate(zip(self.arms, fit_arms(self.arms, data.x_train), strict=True)):
+        fitted = fit_preprocesses(self.arms, data.x_train)
+        for position, (arm, params) in enumerate(zip(self.arms, fitted, strict=True)):
             if not arm.built_in:
-                check_output(arm, params, shape)
+                check_preprocess(arm, params, shape)
             if arm.affine is None:
                 images = transform(arm, params, data.x_train), transform(arm, params, data.x_test)
                 identity = Arm(np.ones((1, *shape), np.float32), np.zeros((1, *shape), np.float32))
@@ -140,7 +141,7 @@ def prepare(study: Study, *, data_dir: str | None = None) -> Job:
         from jaxinv.data import relight
 
         dataset = relight(dataset, strength=study.illumination, seed=study.seed)
-    arms = tuple(get_arm(arm) for arm in study.arms)
+    arms = tuple(get_preprocess(arm) for arm in study.arms)
     model = get_model(study.model)
     _check_model(model, dataset.image_shape, dataset.classes)
     return Job(study, dataset, arms, model, get_optimizer(study.optimizer))

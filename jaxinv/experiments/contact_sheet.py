@@ -7,12 +7,12 @@ import numpy as np
 from jaxinv import plots, registry
 from jaxinv.data import load_dataset
 from jaxinv.errors import InputError
-from jaxinv.preprocess import get_arm, transform
+from jaxinv.preprocess import get_preprocess, transform
 
 IMAGES = 10
 
 
-def draw_arms(dataset: str, out: str, arms: tuple[str, ...] = tuple(registry.ARMS)) -> None:
+def draw_arms(dataset: str, out: str, arms: tuple[str, ...] = tuple(registry.PREPROCESSINGS)) -> None:
     """Draw one test image of each class, up to ten, under every arm, into a .png or .svg.
 
     Raises:
@@ -26,6 +26,6 @@ def draw_arms(dataset: str, out: str, arms: tuple[str, ...] = tuple(registry.ARM
     data = load_dataset(dataset)
     _, first = np.unique(data.y_test, return_index=True)
     images = data.x_test[first[:IMAGES]]
-    fitted = {name: (arm := get_arm(name), arm.fit(data.x_train)) for name in arms}
+    fitted = {name: (arm := get_preprocess(name), arm.fit(data.x_train)) for name in arms}
     shown = {name: transform(arm, params, images) for name, (arm, params) in fitted.items()}
     plots.save(plots.contact_sheet(shown), path)

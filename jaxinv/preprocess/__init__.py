@@ -1,7 +1,7 @@
-"""The arms: each a pure `fit` to the training images alone and a jit-compiled `apply`.
+"""Preprocessings: each a pure `fit` to the training images alone and a jit-compiled `apply`.
 
-How arms compose, and in which unit each reads its input, stands in `jaxinv.preprocess.arm`; formulas and sources stand
-with each arm, and `describe_arms` lists them.
+`jaxinv.preprocess.preprocessing` says how they compose, and in which unit each reads its input. Formulas and sources
+stand with each preprocessing, and `describe_preprocesses` lists them.
 """
 
 from collections.abc import Sequence
@@ -13,73 +13,87 @@ import numpy as np
 from jaxinv import registry
 from jaxinv.errors import InputError, unknown
 from jaxinv.preprocess import affine, contrast, per_image, whitening
-from jaxinv.preprocess.arm import Part, Preprocess, compose, fit_parts, training_on
-from jaxinv.preprocess.checking import check_output
-from jaxinv.preprocess.training import check_images, run
+from jaxinv.preprocess.checking import check_preprocess
+from jaxinv.preprocess.preprocessing import Component, Preprocess, compose, fit_components
+from jaxinv.preprocess.slabs import apply_in_slabs, check_images
+from jaxinv.preprocess.training_images import TrainingImages
 
-__all__ = ["ArmInfo", "Preprocess", "check_output", "describe_arms", "fit_arms", "get_arm", "transform"]
+__all__ = [
+    "Preprocess",
+    "PreprocessInfo",
+    "check_preprocess",
+    "describe_preprocesses",
+    "fit_preprocesses",
+    "get_preprocess",
+    "transform",
+]
 
-PARTS: dict[str, Part] = {
-    part.name: part for part in (*affine.PARTS, *per_image.PARTS, *contrast.PARTS, *whitening.PARTS)
+BUILT_IN: dict[str, Component] = {
+    component.name: component
+    for component in (*affine.COMPONENTS, *per_image.COMPONENTS, *contrast.COMPONENTS, *whitening.COMPONENTS)
 }
 
 
-def get_arm(arm: str | Preprocess) -> Preprocess:
-    """The arm of that name, or the arm itself; `+` composes, left to right.
+def get_preprocess(preprocess: str | Preprocess) -> Preprocess:
+    """The preprocessing of that name, or the preprocessing itself; `+` composes, left to right.
 
     Raises:
         InputError: for an unknown name, an empty one, or a composition that makes no sense.
 
-    >>> get_arm("inverted+pixel_mean").name
+    >>> get_preprocess("inverted+pixel_mean").name
     'inverted+pixel_mean'
     """
-    if isinstance(arm, Preprocess):
-        return arm
-    if not isinstance(arm, str):
-        raise InputError(f"arms: {arm!r} is no arm; allowed: a name, names joined by '+', or a Preprocess")
-    return _named(arm)
+    if isinstance(preprocess, Preprocess):
+        return preprocess
+    if not isinstance(preprocess, str):
+        raise InputError(f"arms: {preprocess!r} is not allowed; give a name, names joined by +, or a ji.Preprocess")
+    return _named(preprocess)
 
 
 @cache
 def _named(name: str) -> Preprocess:
-    names = [part.strip() for part in name.split("+")]
+    names = [component.strip() for component in name.split("+")]
     if "" in names:
-        raise InputError(f"arms: {name!r} has an empty part; allowed: a name, or names joined by '+'")
-    for part in names:
-        if part not in registry.ARMS:
-            raise unknown("arms", part, registry.ARMS)
-    return compose([PARTS[part] for part in names], registry.ARMS[names[0]] if len(names) == 1 else "")
+        raise InputError(f"arms: {name!r} has an empty part; give a name, or names joined by +")
+    for component in names:
+        if component not in registry.PREPROCESSINGS:
+            raise unknown("arms", component, registry.PREPROCESSINGS)
+    description = registry.PREPROCESSINGS[names[0]] if len(names) == 1 else ""
+    return compose([BUILT_IN[component] for component in names], description)
 
 
-def fit_arms(arms: Sequence[Preprocess], images: np.ndarray) -> list[Any]:
-    """The parameters of several arms, each as its `fit` gives them; statistics that they share are counted once.
+def fit_preprocesses(preprocesses: Sequence[Preprocess], images: np.ndarray) -> list[Any]:
+    """The parameters of several preprocessings, each as its `fit` gives them; moments are computed once for all.
 
     images: the training images, uint8 [N, H, W, K].
     """
-    training = training_on(images)
-    return [fit_parts(arm.parts, training) if arm.parts else arm.fit(training.images) for arm in arms]
+    training = TrainingImages.stored(images)
+    return [
+        fit_components(preprocess.components, training) if preprocess.components else preprocess.fit(training.images)
+        for preprocess in preprocesses
+    ]
 
 
-def transform(arm: Preprocess, params: Any, images: np.ndarray) -> np.ndarray:
-    """The images as the arm presents them: float32 [N, H, W, K], from uint8 [N, H, W, K].
+def transform(preprocess: Preprocess, params: Any, images: np.ndarray) -> np.ndarray:
+    """The preprocessed images: float32 [N, H, W, K], from uint8 [N, H, W, K].
 
     Runs the jitted `apply` in slabs of one compiled shape.
 
-    An image that a user's own arm turns into NaN stays so: the trials that see it are flagged as diverged.
+    An image that a user's own preprocessing turns into NaN stays so: the trials that see it are flagged as diverged.
 
     Raises:
         InputError: the images are not stored images.
 
-    >>> arm = get_arm("inverted")
+    >>> inverted = get_preprocess("inverted")
     >>> images = np.array([0, 255], np.uint8).reshape(2, 1, 1, 1)
-    >>> transform(arm, arm.fit(images), images).ravel().round(6).tolist()
+    >>> transform(inverted, inverted.fit(images), images).ravel().round(6).tolist()
     [1.0, -0.0]
     """
-    return run(arm.apply, params, check_images(images))
+    return apply_in_slabs(preprocess.apply, params, check_images(images))
 
 
-class ArmInfo(NamedTuple):
-    """One line of `describe_arms`."""
+class PreprocessInfo(NamedTuple):
+    """One line of `describe_preprocesses`."""
 
     name: str
     description: str
@@ -88,21 +102,21 @@ class ArmInfo(NamedTuple):
     source: str
 
 
-def describe_arms() -> list[ArmInfo]:
-    """Every built-in arm, in the catalogue's order: its formula, whether it is affine, where it comes from.
+def describe_preprocesses() -> list[PreprocessInfo]:
+    """Every built-in preprocessing, in the registry's order: its formula, whether it is affine, where it comes from.
 
-    >>> describe_arms()[1]
-    ArmInfo(name='normal', description='...', formula='x/255', affine=True, source="TensorFlow's MNIST tutorial, ...")
+    >>> describe_preprocesses()[1]
+    PreprocessInfo(name='normal', description='...', formula='x/255', affine=True, source="TensorFlow's MNIST ...")
     """
     return [
-        ArmInfo(
+        PreprocessInfo(
             name,
             line,
-            _line("Formula", PARTS[name].doc),
-            PARTS[name].extend is not None,
-            _line("Source", PARTS[name].doc),
+            _line("Formula", BUILT_IN[name].doc),
+            BUILT_IN[name].extend is not None,
+            _line("Source", BUILT_IN[name].doc),
         )
-        for name, line in registry.ARMS.items()
+        for name, line in registry.PREPROCESSINGS.items()
     ]
 
 

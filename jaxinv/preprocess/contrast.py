@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxinv.preprocess.arm import Part
-from jaxinv.preprocess.per_image import own_mean_off
+from jaxinv.preprocess.per_image import subtract_own_mean
+from jaxinv.preprocess.preprocessing import Component
 
 REACH = 4
 """Pixels that the window reaches to each side: 9×9, as in Jarrett et al."""
@@ -26,7 +26,7 @@ def lcn(params: Any, images: jax.Array) -> jax.Array:
     Torch's SpatialSubtractiveNormalization), so that no edge appears that the image does not have. A constant image
     becomes 0. The unit makes no difference.
     """
-    x = own_mean_off(images)
+    x = subtract_own_mean(images)
     v = x - blur(x.mean(axis=3))[..., None]
     s = jnp.sqrt(blur(jnp.square(v).mean(axis=3)))
     divisor = jnp.maximum(s, s.mean(axis=(1, 2), keepdims=True))[..., None]
@@ -44,9 +44,9 @@ def blur(planes: jax.Array) -> jax.Array:
 
 def window(length: int) -> np.ndarray:
     """[length, length], row i: the weights of the mean around pixel i, which sum to 1 over the pixels there are."""
-    away = np.subtract.outer(np.arange(length), np.arange(length))
-    weights = np.where(abs(away) <= REACH, np.exp(-(away**2) / (2 * WIDTH**2)), 0)
+    distance = np.subtract.outer(np.arange(length), np.arange(length))
+    weights = np.where(abs(distance) <= REACH, np.exp(-(distance**2) / (2 * WIDTH**2)), 0)
     return weights / weights.sum(axis=1, keepdims=True)
 
 
-PARTS = (Part(name="lcn", apply=lcn, doc=lcn.__doc__ or ""),)
+COMPONENTS = (Component(name="lcn", apply=lcn, doc=lcn.__doc__ or ""),)

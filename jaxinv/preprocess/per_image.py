@@ -1,4 +1,4 @@
-"""The arms that see one image at a time and fit nothing.
+"""The preprocessings that see one image at a time and fit nothing.
 
 In the formulas x is a stored grey value, 0 to 255, and mean, sd and counts are taken over one image alone.
 """
@@ -9,8 +9,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxinv.preprocess.arm import UNIT, Part
-from jaxinv.preprocess.training import floats
+from jaxinv.preprocess.preprocessing import UNIT, Component
+from jaxinv.preprocess.slabs import as_floats
 
 LEVELS = 256
 
@@ -21,7 +21,7 @@ def image_mean(params: Any, images: jax.Array) -> jax.Array:
     Formula: (x − mean(x))/255
     Source: per-example mean subtraction, Ng et al., UFLDL tutorial, Data Preprocessing
     """
-    return own_mean_off(images)
+    return subtract_own_mean(images)
 
 
 def image_standardize(params: Any, images: jax.Array) -> jax.Array:
@@ -35,7 +35,7 @@ def image_standardize(params: Any, images: jax.Array) -> jax.Array:
     as high and would leave dark images dark (of MNIST's size, those with a standard deviation under 9 grey levels);
     `normal+image_standardize` is that.
     """
-    x = own_mean_off(images)
+    x = subtract_own_mean(images)
     spread = jnp.sqrt(jnp.mean(jnp.square(x), axis=(1, 2, 3), keepdims=True))
     return x / jnp.maximum(spread, 1 / math.sqrt(math.prod(images.shape[1:])))
 
@@ -47,11 +47,11 @@ def histogram(params: Any, images: jax.Array) -> jax.Array:
     Source: Gonzalez and Woods, Digital Image Processing, section 3.3; OpenCV, equalizeHist
 
     A channel of one single value has nothing to equalise and stays x/255, as in OpenCV and Pillow. Values from 0 to 1
-    that come from another arm are taken to the nearest of the 256 grey levels first.
+    that come from another preprocessing are taken to the nearest of the 256 grey levels first.
     """
     n, height, width, channels = images.shape
     unit = jnp.moveaxis(images, 3, 1).reshape(n * channels, height * width)
-    grey = jnp.clip(jnp.rint(unit * (LEVELS - 1)).astype(jnp.int32), 0, LEVELS - 1)  # an arm's own limits may be wrong
+    grey = jnp.clip(jnp.rint(unit * (LEVELS - 1)).astype(jnp.int32), 0, LEVELS - 1)  # stated limits may be wrong
     bins = grey + LEVELS * jnp.arange(n * channels, dtype=jnp.int32)[:, None]
     counts = jnp.zeros(n * channels * LEVELS, jnp.int32).at[bins].add(1, mode="promise_in_bounds")
     below = jnp.cumsum(counts.reshape(n * channels, LEVELS), axis=1).ravel()
@@ -62,15 +62,15 @@ def histogram(params: Any, images: jax.Array) -> jax.Array:
     return jnp.moveaxis(equalised.reshape(n, channels, height, width), 1, 3)
 
 
-def own_mean_off(images: Any) -> jax.Array:
+def subtract_own_mean(images: Any) -> jax.Array:
     """Each image minus its mean; the first pixel goes first, so that a constant image becomes 0 exactly."""
-    x = floats(images)
+    x = as_floats(images)
     x = x - x[:, :1, :1, :1]
     return x - jnp.mean(x, axis=(1, 2, 3), keepdims=True)
 
 
-PARTS = (
-    Part(name="image_mean", apply=image_mean, reads_unit=True, doc=image_mean.__doc__ or ""),
-    Part(name="image_standardize", apply=image_standardize, doc=image_standardize.__doc__ or ""),
-    Part(name="histogram", apply=histogram, needs_limits=True, limits=UNIT, doc=histogram.__doc__ or ""),
+COMPONENTS = (
+    Component(name="image_mean", apply=image_mean, reads_unit=True, doc=image_mean.__doc__ or ""),
+    Component(name="image_standardize", apply=image_standardize, doc=image_standardize.__doc__ or ""),
+    Component(name="histogram", apply=histogram, needs_limits=True, limits=UNIT, doc=histogram.__doc__ or ""),
 )

@@ -7,13 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxinv.errors import InputError
-from jaxinv.preprocess.arm import Part
-from jaxinv.preprocess.training import AffineMap, Training, floats, slabs
+from jaxinv.preprocess.preprocessing import Component
+from jaxinv.preprocess.slabs import as_floats, slabs
+from jaxinv.preprocess.training_images import AffineMap, TrainingImages
 
 RIDGE = 0.1
 """Part of the mean pixel variance that is added to every variance before its root is taken."""
 
-MOST = 1 << 14
+MAX_VALUES = 1 << 14
 """Values in an image up to which a covariance is computed: 2 GB of float64."""
 
 
@@ -27,17 +28,19 @@ def zca(params: dict[str, Any], images: jax.Array) -> jax.Array:
     to 0.1 for pixels of variance 1; taken relative to the mean variance it fits any unit. If the training images are
     all the same, every image becomes 0.
     """
-    away = (floats(images) - params["mean"][None] - params["low"][None]).reshape(len(images), -1)
-    return jnp.matmul(away, params["matrix"].astype(away.dtype), precision="highest").reshape(images.shape)
+    centered = (as_floats(images) - params["mean"][None] - params["low"][None]).reshape(len(images), -1)
+    return jnp.matmul(centered, params["matrix"].astype(centered.dtype), precision="highest").reshape(images.shape)
 
 
-def fit(training: Training, before: AffineMap | None) -> dict[str, np.ndarray]:
+def fit(training: TrainingImages, before: AffineMap | None) -> dict[str, np.ndarray]:
     """m [H, W, K] and (C + εI)^(−½) [D, D], computed in float64; `low` is what rounding to float32 cuts off m."""
     values = int(np.prod(training.image_shape))
-    if values > MOST:
+    if values > MAX_VALUES:
         shape = "×".join(map(str, training.image_shape))
-        raise InputError(f"arms: 'zca' on images of {shape} = {values:,} values; allowed: up to {MOST:,} values")
-    before = training.start(before)
+        raise InputError(
+            f"arms: 'zca' is not allowed on images of {shape} = {values:,} values; give images of up to {MAX_VALUES:,}"
+        )
+    before = training.map_or_identity(before)
     mean = before.scale * training.moments.mean + before.offset
     scale = before.scale.reshape(-1)
     matrix = inverse_root(scale[:, None] * covariance(training) * scale[None, :])
@@ -45,7 +48,7 @@ def fit(training: Training, before: AffineMap | None) -> dict[str, np.ndarray]:
     return {name: array.astype(np.float32) for name, array in params.items()}
 
 
-def covariance(training: Training) -> np.ndarray:
+def covariance(training: TrainingImages) -> np.ndarray:
     """Of the images as they are, [D, D], divided by N.
 
     Of uint8 images it is exact up to the last subtraction: x − 128 is a whole number of at most 128, so that products
@@ -54,11 +57,11 @@ def covariance(training: Training) -> np.ndarray:
     images, mean = training.images, training.moments.mean.reshape(-1)
     total = np.zeros((mean.size, mean.size))
     whole = images.dtype == np.uint8
-    about = np.float32(128) if whole else mean
-    for slab in slabs(images, most=1024):
-        away = slab.reshape(len(slab), -1) - about
-        total += away.T @ away
-    rest = mean - about if whole else np.zeros_like(mean)
+    shift = np.float32(128) if whole else mean
+    for slab in slabs(images, max_images=1024):
+        centered = slab.reshape(len(slab), -1) - shift
+        total += centered.T @ centered
+    rest = mean - shift if whole else np.zeros_like(mean)
     return total / len(images) - np.outer(rest, rest)
 
 
@@ -71,4 +74,4 @@ def inverse_root(matrix: np.ndarray) -> np.ndarray:
     return (directions / np.sqrt(np.maximum(variances, 0) + ridge)) @ directions.T
 
 
-PARTS = (Part(name="zca", fit=fit, apply=zca, doc=zca.__doc__ or ""),)
+COMPONENTS = (Component(name="zca", fit=fit, apply=zca, doc=zca.__doc__ or ""),)

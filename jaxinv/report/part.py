@@ -156,7 +156,7 @@ class Part:
 
     def described(self, arm: str) -> str:
         """What an arm does, in a line, where it is one of jaxinv's."""
-        lines = [registry.ARMS.get(name, "") for name in arm.split("+")]
+        lines = [registry.PREPROCESSINGS.get(name, "") for name in arm.split("+")]
         return ", then ".join(lines) if all(lines) else ""
 
     def field(self, name: str) -> str:

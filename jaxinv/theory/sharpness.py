@@ -26,7 +26,7 @@ from jaxinv.data import Dataset
 from jaxinv.engine.job import prepare
 from jaxinv.errors import InputError
 from jaxinv.models import Model, get_model
-from jaxinv.preprocess import Preprocess, get_arm, transform
+from jaxinv.preprocess import Preprocess, get_preprocess, transform
 from jaxinv.study import Study
 from jaxinv.training import keys
 from jaxinv.training.trial import Arm, Setting
@@ -104,7 +104,7 @@ def curvature(
     """
     if method not in (None, "dense", "iterative"):
         raise InputError(f"method: {method!r} is not allowed; choose 'dense', 'iterative' or None")
-    arm, model = get_arm(arm), get_model(model)
+    arm, model = get_preprocess(arm), get_model(model)
     bias, linear = _first_layer(model, dataset)
     inputs = int(np.prod(dataset.image_shape)) + bias
     method = method or ("dense" if inputs <= MOST_INPUTS else "iterative")
@@ -177,10 +177,12 @@ def translate(
             the model cannot take the map in (a convolution, where the scale differs between pixels).
     """
     model = get_model(model)
-    (scale, offset), (scale_to, offset_to) = (_affine(dataset, get_arm(arm)) for arm in (source, target))
+    (scale, offset), (scale_to, offset_to) = (_affine(dataset, get_preprocess(arm)) for arm in (source, target))
     lost = int(np.count_nonzero((scale_to == 0) & (scale != 0)))
     if lost:
-        names = f"{get_arm(target).name!r} shows nothing of {lost} pixels that {get_arm(source).name!r} shows"
+        names = (
+            f"{get_preprocess(target).name!r} shows nothing of {lost} pixels that {get_preprocess(source).name!r} shows"
+        )
         raise InputError(f"target: {names}; no weights can make up for that")
     ratio = np.divide(scale, scale_to, out=np.zeros_like(scale), where=scale_to != 0)
     shift = offset - ratio * offset_to
