@@ -1,9 +1,10 @@
 """The two ways in which a request can fail, and the wording they share.
 
-A message is one line: the field or file, the value found, and what is allowed.
+A message is one line: "FIELD: VALUE is not allowed; give …".
 """
 
 import difflib
+import math
 from collections.abc import Iterable
 from typing import SupportsIndex
 
@@ -31,8 +32,35 @@ def whole(field: str, value: object, low: int = 1, high: int | None = None, hint
     raise InputError(f"{field}: {value!r} is not allowed; give a whole number from {low}{upto}{hint}")
 
 
+def number(field: str, value: object) -> float:
+    """A finite number, as a Python float; anything that `float` takes will do, but no text and no bool.
+
+    >>> number("illumination", "dim")
+    Traceback (most recent call last):
+    jaxinv.errors.InputError: illumination: 'dim' is not allowed; give a number
+    """
+    try:
+        if isinstance(value, (str, bool)):
+            raise TypeError
+        found = float(value)  # pyright: ignore[reportArgumentType]
+    except (TypeError, ValueError):
+        raise InputError(f"{field}: {value!r} is not allowed; give a number") from None
+    if not math.isfinite(found):
+        raise InputError(f"{field}: {found} is not allowed; give a finite number")
+    return found
+
+
+def one_line(error: BaseException) -> str:
+    """What another library's error says, all of it in one line; the error's type where it says nothing.
+
+    >>> one_line(ValueError("no\\n  really")), one_line(KeyError())
+    ('no really', 'KeyError')
+    """
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def first_line(error: BaseException) -> str:
-    """What another library's error says, which may be many lines or nothing, in one.
+    """The first line of what another library's error says; the error's type where it says nothing.
 
     >>> first_line(ValueError("no\\nreally")), first_line(KeyError())
     ('no', 'KeyError')
@@ -44,9 +72,11 @@ def unknown(field: str, value: object, known: Iterable[str]) -> InputError:
     """The error for a name that is not in a list, with the nearest name that is.
 
     >>> str(unknown("model", "sofmax", ["softmax", "mlp"]))
-    "model: 'sofmax' is not known; did you mean 'softmax'? Allowed: softmax, mlp"
+    "model: 'sofmax' is not known; did you mean 'softmax'? Give one of softmax, mlp"
+    >>> str(unknown("model", "tree", ["softmax", "mlp"]))
+    "model: 'tree' is not known; give one of softmax, mlp"
     """
     names = list(known)
     near = difflib.get_close_matches(str(value), names, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    return InputError(f"{field}: {str(value)!r} is not known; {hint}Allowed: {', '.join(names)}")
+    give = f"did you mean {near[0]!r}? Give" if near else "give"
+    return InputError(f"{field}: {str(value)!r} is not known; {give} one of {', '.join(names)}")

@@ -1,7 +1,9 @@
 """Every name that a study can use, with one line on what it stands for.
 
-Kept apart from the implementations, and free of JAX, so that a study can be checked and help can be printed at once.
+The names stand apart from what they name, without JAX, so that checking a study and printing help take no time.
 """
+
+from jaxinv.errors import InputError, unknown
 
 PREPROCESSINGS: dict[str, str] = {
     "raw": "grey values as stored, 0 to 255",
@@ -68,3 +70,18 @@ DATASETS: dict[str, str] = {
     "tfds:<name>": "any fixed-size single-label image dataset of tensorflow-datasets, such as tfds:fashion_mnist",
     "<file>.npz": "arrays x_train, y_train, x_test, y_test of your own",
 }
+
+
+def component_names(field: str, name: str) -> list[str]:
+    """The names that `+` joins in the name of a preprocessing, each known.
+
+    >>> component_names("arms", "inverted + pixel_mean")
+    ['inverted', 'pixel_mean']
+    """
+    names = [component.strip() for component in name.split("+")]
+    if "" in names:
+        raise InputError(f"{field}: {name!r} has an empty part; give a name, or names joined by +")
+    for component in names:
+        if component not in PREPROCESSINGS:
+            raise unknown(field, component, PREPROCESSINGS)
+    return names

@@ -3,14 +3,13 @@
 import dataclasses
 import hashlib
 import json
-import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from jaxinv import registry
-from jaxinv.errors import InputError, unknown, whole
+from jaxinv.errors import InputError, number, unknown, whole
 from jaxinv.utils import fingerprint
 
 if TYPE_CHECKING:
@@ -33,10 +32,10 @@ class Study:
 
     Attributes:
       dataset: "mnist" (bundled), "tfds:<name>", the path of an `.npz`, or a `ji.Dataset`.
-      arms: input preprocessings to compare: names, compositions such as "inverted+pixel_mean", or `ji.Preprocess`.
+      arms: a sequence of preprocessings to compare: names, compositions such as "inverted+pixel_mean", `ji.Preprocess`.
       model: a name or a `ji.Model`.
       optimizer: a name of optax's, or any function `learning_rate -> optax.GradientTransformation`.
-      learning_rate: one value, or several: an axis of the results.
+      learning_rate: one value, or a sequence of them: an axis of the results.
       batch_size: B, examples a step.
       steps: S, updates a trial.
       eval_every: evaluate on the whole test set every so many steps (it divides `steps`); None: at the end only.
@@ -69,12 +68,10 @@ class Study:
     precision: Literal["exact", "fast"] = "exact"
 
     def __post_init__(self) -> None:
-        _check_names(self)
-        for name in ("batch_size", "steps", "trials"):
-            _set(self, name, whole(name, getattr(self, name), 1, MAX_EXAMPLES))
-        _set(self, "seed", whole("seed", self.seed, 0, MAX_SEED))
+        for field, check in CHECKS.items():
+            object.__setattr__(self, field, check(field, getattr(self, field)))
         if self.eval_every is not None:
-            _set(self, "eval_every", whole("eval_every", self.eval_every, 1, self.steps))
+            whole("eval_every", self.eval_every, 1, self.steps)
             if self.steps % self.eval_every:
                 raise InputError(
                     f"eval_every: {self.eval_every} does not divide steps={self.steps}; give a divisor of it"
@@ -84,14 +81,6 @@ class Study:
                 f"steps: {self.steps} steps of batch_size={self.batch_size} draw more than {MAX_EXAMPLES} examples "
                 "a trial; lower one of them"
             )
-        _set(self, "learning_rate", _learning_rate(self.learning_rate))
-        _set(self, "illumination", _number("illumination", self.illumination))
-        if not 0.0 <= self.illumination < 1.0:
-            raise InputError(
-                f"illumination: {self.illumination} is not allowed; give a number from 0 up to, but not, 1"
-            )
-        if self.precision not in ("exact", "fast"):
-            raise unknown("precision", self.precision, ("exact", "fast"))
 
     @property
     def learning_rates(self) -> tuple[float, ...]:
@@ -101,7 +90,7 @@ class Study:
     @property
     def arm_names(self) -> tuple[str, ...]:
         """The arm axis: each arm's name."""
-        return tuple(arm if isinstance(arm, str) else arm.name for arm in self.arms)
+        return arm_names(self.arms)
 
     @property
     def eval_steps(self) -> tuple[int, ...]:
@@ -134,7 +123,7 @@ class Study:
                 raise unknown("study", name, known)
             for item in value if isinstance(value, (list, tuple)) else (value,):
                 if isinstance(item, dict):
-                    raise InputError(f"{name}: {item} is an object of your own; build the Study in Python with it")
+                    raise InputError(f"{name}: {item} names an object of your own; build the Study in Python with it")
         values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()}
         return cls(**values)
 
@@ -148,9 +137,9 @@ class Study:
         try:
             fields = json.loads(text)
         except json.JSONDecodeError as error:
-            raise InputError(f"study: not JSON ({error})") from None
+            raise InputError(f"study: the text is not JSON ({error}); give a JSON object") from None
         if not isinstance(fields, dict):
-            raise InputError(f"study: a JSON object is needed, not {type(fields).__name__}")
+            raise InputError(f"study: {type(fields).__name__} is not allowed; give a JSON object")
         return cls.from_dict(fields)
 
     @property
@@ -168,73 +157,121 @@ class Study:
         return dataclasses.replace(self, **changes)
 
 
-def _set(study: Study, name: str, value: Any) -> None:
-    object.__setattr__(study, name, value)  # how a frozen dataclass normalises its own fields
+def check_dataset(field: str, value: Any) -> Any:
+    """A name, the path of an `.npz`, or a `ji.Dataset`."""
+    value = os.fspath(value) if isinstance(value, os.PathLike) else value
+    if isinstance(value, str):
+        named = value in registry.DATASETS and "<" not in value
+        if not named and not value.startswith("tfds:") and not value.lower().endswith(".npz"):
+            raise unknown(field, value, registry.DATASETS)
+    elif not hasattr(value, "x_train"):
+        raise InputError(f"{field}: {value!r} is not allowed; give a name, the path of an .npz, or a ji.Dataset")
+    return value
 
 
-def _number(name: str, value: Any) -> float:
-    try:
-        if isinstance(value, (str, bool)):
-            raise TypeError
-        number = float(value)
-    except (TypeError, ValueError):
-        raise InputError(f"{name}: {value!r} is not allowed; give a number") from None
-    if not math.isfinite(number):
-        raise InputError(f"{name}: {number} is not allowed; give a finite number")
-    return number
+def check_arms(field: str, value: Any) -> tuple[Any, ...]:
+    """A sequence of preprocessings whose names differ."""
+    arms = as_tuple(value)
+    if arms is None:
+        raise InputError(f"{field}: {value!r} is not allowed; give a sequence of names or ji.Preprocess objects")
+    if not arms:
+        raise InputError(f"{field}: none given; give one or more")
+    arms = tuple(check_preprocess(field, arm) for arm in arms)
+    names = arm_names(arms)
+    if len(set(names)) < len(names):
+        raise InputError(f"{field}: {', '.join(names)} has a name twice; give each once")
+    return arms
 
 
-def _learning_rate(value: Any) -> float | tuple[float, ...]:
-    value = value.tolist() if hasattr(value, "tolist") else value  # an array, or a number of NumPy's
-    several = isinstance(value, (tuple, list))
-    rates = tuple(_number("learning_rate", rate) for rate in (value if several else (value,)))
+def check_preprocess(field: str, value: Any) -> Any:
+    """A name, a composition of names, without its spaces, or a `ji.Preprocess`."""
+    if isinstance(value, str):
+        return "+".join(registry.component_names(field, value))
+    if not (hasattr(value, "fit") and hasattr(value, "apply")):
+        raise InputError(f"{field}: {value!r} is not allowed; give a name or a ji.Preprocess")
+    return value
+
+
+def check_model(field: str, value: Any) -> Any:
+    """A name or a `ji.Model`."""
+    if isinstance(value, str):
+        if value not in registry.MODELS:
+            raise unknown(field, value, registry.MODELS)
+    elif not (hasattr(value, "init") and hasattr(value, "apply") and hasattr(value, "name")):
+        raise InputError(f"{field}: {value!r} is not allowed; give a name or a ji.Model")
+    return value
+
+
+def check_optimizer(field: str, value: Any) -> Any:
+    """A name or a function of the learning rate."""
+    if isinstance(value, str):
+        if value not in registry.OPTIMIZERS:
+            raise unknown(field, value, registry.OPTIMIZERS)
+    elif not callable(value):
+        raise InputError(f"{field}: {value!r} is not allowed; give a name or a function of the learning rate")
+    return value
+
+
+def check_learning_rate(field: str, value: Any) -> float | tuple[float, ...]:
+    """A positive number, or a sequence of different ones."""
+    several = as_tuple(value)
+    rates = tuple(number(field, rate) for rate in ((value,) if several is None else several))
     if not rates:
-        raise InputError("learning_rate: none given; give one or more positive numbers")
+        raise InputError(f"{field}: none given; give one or more positive numbers")
     for rate in rates:
         if not 0 < rate <= MAX_RATE:
-            raise InputError(f"learning_rate: {rate} is not allowed; give a positive number up to {MAX_RATE:.0e}")
+            raise InputError(f"{field}: {rate} is not allowed; give a positive number up to {MAX_RATE:.0e}")
     if len(set(rates)) < len(rates):
-        raise InputError(f"learning_rate: {rates} has a value twice; give each once")
-    return rates if several else rates[0]
+        raise InputError(f"{field}: {rates} has a value twice; give each once")
+    return rates[0] if several is None else rates
 
 
-def _check_names(study: Study) -> None:
-    arms = study.arms
-    if isinstance(arms, str) or not isinstance(arms, (tuple, list)):
-        raise InputError(f"arms: {arms!r} is not allowed; give a tuple of names or ji.Preprocess objects")
-    if not arms:
-        raise InputError("arms: none given; give one or more")
-    _set(study, "arms", tuple(arms))
-    for arm in arms:
-        for part in arm.split("+") if isinstance(arm, str) else ():
-            if not part.strip():
-                raise InputError(f"arms: {arm!r} has an empty part; give a name, or names joined by +")
-            if part.strip() not in registry.PREPROCESSINGS:
-                raise unknown("arms", part, registry.PREPROCESSINGS)
-        if not isinstance(arm, str) and not (hasattr(arm, "fit") and hasattr(arm, "apply")):
-            raise InputError(f"arms: {arm!r} is neither a name nor a ji.Preprocess")
-    names = [arm if not isinstance(arm, str) else "+".join(part.strip() for part in arm.split("+")) for arm in arms]
-    _set(study, "arms", tuple(names))
-    if len(set(study.arm_names)) < len(arms):
-        raise InputError(f"arms: {', '.join(study.arm_names)} has a name twice; give each once")
-    if isinstance(study.model, str):
-        if study.model not in registry.MODELS:
-            raise unknown("model", study.model, registry.MODELS)
-    elif not (hasattr(study.model, "init") and hasattr(study.model, "apply") and hasattr(study.model, "name")):
-        raise InputError(f"model: {study.model!r} is neither a name nor a ji.Model")
-    if isinstance(study.optimizer, str):
-        if study.optimizer not in registry.OPTIMIZERS:
-            raise unknown("optimizer", study.optimizer, registry.OPTIMIZERS)
-    elif not callable(study.optimizer):
-        raise InputError(f"optimizer: {study.optimizer!r} is neither a name nor a function of the learning rate")
-    if isinstance(study.dataset, os.PathLike):
-        _set(study, "dataset", os.fspath(study.dataset))
-    if isinstance(study.dataset, str):
-        named = study.dataset in registry.DATASETS and "<" not in study.dataset
-        if not named and not study.dataset.startswith("tfds:") and not study.dataset.lower().endswith(".npz"):
-            raise unknown("dataset", study.dataset, registry.DATASETS)
-    elif not hasattr(study.dataset, "x_train"):
-        raise InputError(f"dataset: {study.dataset!r} is neither a name, the path of an .npz, nor a ji.Dataset")
+def check_count(field: str, value: Any) -> int:
+    return whole(field, value, 1, MAX_EXAMPLES)
+
+
+def check_illumination(field: str, value: Any) -> float:
+    strength = number(field, value)
+    if not 0.0 <= strength < 1.0:
+        raise InputError(f"{field}: {strength} is not allowed; give a number from 0 up to, but not, 1")
+    return strength
+
+
+def check_precision(field: str, value: Any) -> Any:
+    if value not in ("exact", "fast"):
+        raise unknown(field, value, ("exact", "fast"))
+    return value
+
+
+CHECKS: dict[str, Callable[[str, Any], Any]] = {
+    "dataset": check_dataset,
+    "arms": check_arms,
+    "model": check_model,
+    "optimizer": check_optimizer,
+    "learning_rate": check_learning_rate,
+    "batch_size": check_count,
+    "steps": check_count,
+    "eval_every": lambda field, value: None if value is None else whole(field, value, 1),
+    "trials": check_count,
+    "seed": lambda field, value: whole(field, value, 0, MAX_SEED),
+    "illumination": check_illumination,
+    "precision": check_precision,
+}
+"""(field, value) -> the value as a study keeps it, for each field; InputError for a value that makes no sense."""
+
+
+def as_tuple(value: Any) -> tuple[Any, ...] | None:
+    """The items of any sequence or array; None for text and for whatever has no order or no items.
+
+    >>> as_tuple([0.1, 1]), as_tuple("normal"), as_tuple(0.5)
+    ((0.1, 1), None, None)
+    """
+    value = value.tolist() if hasattr(value, "tolist") else value  # of NumPy, JAX or pandas
+    return tuple(value) if isinstance(value, Sequence) and not isinstance(value, (str, bytes)) else None
+
+
+def arm_names(arms: Sequence[Any]) -> tuple[str, ...]:
+    return tuple(arm if isinstance(arm, str) else arm.name for arm in arms)
 
 
 def _plain(value: Any) -> Any:

@@ -22,18 +22,24 @@ def test_a_dataset_is_returned_as_it_is():
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("mnits", r"^dataset: 'mnits' is not known; did you mean 'mnist'\? Allowed: mnist, tfds:<name>, <file>.npz$"),
+        (
+            "mnits",
+            r"^dataset: 'mnits' is not known; did you mean 'mnist'\? Give one of mnist, tfds:<name>, <file>.npz$",
+        ),
         ("MNIST", "^dataset: 'MNIST' is not known"),
         ("", "^dataset: '' is not known"),
         ("mnist ", "did you mean 'mnist'"),
         ("x" * 5000, "is not known"),
         ("two\nlines", r"^dataset: 'two\\nlines' is not known"),
-        ("~nobody_of_this_name/a.npz", "^dataset: there is no file '~nobody_of_this_name/a.npz'$"),
-        ("a\0.npz", r"^dataset: 'a\\x00.npz' is not a path$"),
-        (b"mnist", "^dataset: bytes is not a dataset"),
-        (3, "^dataset: int is not a dataset; allowed: mnist, tfds:<name>, <file>.npz, a Dataset$"),
-        (None, "^dataset: NoneType is not a dataset"),
-        ((np.zeros(3), np.zeros(3)), "^dataset: tuple is not a dataset"),
+        (
+            "~nobody_of_this_name/a.npz",
+            "^dataset: there is no file '~nobody_of_this_name/a.npz'; give the path of an .npz$",
+        ),
+        ("a\0.npz", r"^dataset: 'a\\x00.npz' is not allowed; give a path$"),
+        (b"mnist", "^dataset: bytes is not allowed; give one of"),
+        (3, "^dataset: int is not allowed; give one of mnist, tfds:<name>, <file>.npz, or a ji.Dataset$"),
+        (None, "^dataset: NoneType is not allowed"),
+        ((np.zeros(3), np.zeros(3)), "^dataset: tuple is not allowed"),
     ],
 )
 def test_unknown_names(name, message):
@@ -46,7 +52,7 @@ def test_files_of_other_kinds_are_told_from_unknown_names(tmp_path):
     path = tmp_path / "images.npy"
     path.write_bytes(b"")
     for given in (str(path), path, tmp_path / "gone.npy"):
-        with pytest.raises(InputError, match=r"\.npy' is not an \.npz file; allowed: mnist, tfds:<name>, <file>\.npz$"):
+        with pytest.raises(InputError, match=r"\.npy' is not allowed; give one of mnist, tfds:<name>, <file>\.npz$"):
             load_dataset(given)
 
 

@@ -105,11 +105,11 @@ def test_the_rest_of_the_dataset_stays():
 
 @pytest.mark.parametrize("strength", [-0.1, 1, 1.0, 2, float("nan"), float("inf"), "0.5", None, True])
 def test_bad_strength(strength):
-    with pytest.raises(InputError, match=r"^strength: .*allowed: 0 or more, and less than 1$"):
+    with pytest.raises(InputError, match=r"^strength: .* is not allowed; give a (finite )?number"):
         relight(ramps(2, 2), strength=strength)
 
 
 @pytest.mark.parametrize("seed", [-1, 2**64, 0.5, "1", None, False])
 def test_bad_seed(seed):
-    with pytest.raises(InputError, match=r"^seed: .*allowed: a whole number"):
+    with pytest.raises(InputError, match=r"^seed: .* is not allowed; give a whole number"):
         relight(ramps(2, 2), seed=seed)

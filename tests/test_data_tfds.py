@@ -136,7 +136,7 @@ class TestReading:
 
     @pytest.mark.parametrize("data_dir", ["", "gs://tfds-data", "a\0b", __file__])
     def test_data_dirs_that_are_no_folders(self, data_dir):
-        with pytest.raises(InputError, match=r"^data_dir: .* is not a (local )?folder$"):
+        with pytest.raises(InputError, match=r"^data_dir: .* is not allowed; give a (local )?folder$"):
             load_dataset("tfds:tiny_grid", data_dir=data_dir)
 
     def test_validation_stands_in_for_test_and_the_name_says_so(self, tmp_path):
@@ -258,7 +258,7 @@ class TestTfRecord:
     def test_other_formats_are_refused(self, root, folder):
         info = folder / "dataset_info.json"
         info.write_text(info.read_text().replace('"array_record"', '"riegeli"'))
-        with pytest.raises(InputError, match=r"is in the format riegeli; allowed: array_record, tfrecord$"):
+        with pytest.raises(InputError, match=r"is in the format riegeli; give array_record or tfrecord$"):
             load_tfds("tiny_grid", data_dir=root)
 
 
@@ -386,11 +386,11 @@ class TestRefusals:
             ({"image": tfds.features.Image(shape=(5, None, 3))}, "differ in size"),
             ({"label": tfds.features.Sequence(tfds.features.ClassLabel(num_classes=5))}, "targets of .* are Sequence"),
             ({"keys": None}, r"names no image and label \(supervised keys: None\)"),
-            ({"keys": ("label", "image")}, "the inputs of tfds:tiny_grid are ClassLabel; allowed: Image"),
-            ({"keys": ("image", "id")}, "the targets of tfds:tiny_grid are Text; allowed: one ClassLabel per image"),
+            ({"keys": ("label", "image")}, "the inputs of tfds:tiny_grid are ClassLabel; give one with Image"),
+            ({"keys": ("image", "id")}, "the targets of tfds:tiny_grid are Text; give one with a ClassLabel per image"),
             ({"keys": ("image", "label", "label")}, "names no image and label"),
-            ({"counts": {"train": 3}}, "has the splits train; needed: train, and test or validation"),
-            ({"counts": {"test": 3}}, "has the splits test; needed: train, and test or validation"),
+            ({"counts": {"train": 3}}, "has the splits train; give one with train, and with test or validation"),
+            ({"counts": {"test": 3}}, "has the splits test; give one with train, and with test or validation"),
         ],
     )
     def test_datasets_of_other_kinds(self, tmp_path, arguments, message):
@@ -405,7 +405,7 @@ class TestRefusals:
         folder = prepare_tiny(tmp_path)
         features = folder / "features.json"
         features.write_text(features.read_text().replace("uint8", "uint16"))
-        with pytest.raises(InputError, match="are uint16 with 3 channels; allowed: uint8 with 1, 3 or 4"):
+        with pytest.raises(InputError, match="are uint16 with 3 channels; give uint8 with 1, 3 or 4"):
             load_tfds("tiny_grid", data_dir=tmp_path)
 
     @pytest.mark.parametrize(
@@ -429,7 +429,7 @@ class TestRefusals:
         ],
     )
     def test_names_that_are_paths_or_nonsense(self, tmp_path, name):
-        with pytest.raises(InputError, match=r"^dataset: 'tfds:.* is not a name; allowed: tfds:name") as caught:
+        with pytest.raises(InputError, match=r"^dataset: 'tfds:.* is not allowed; give tfds:name") as caught:
             load_dataset(f"tfds:{name}", data_dir=tmp_path)
         assert "\n" not in str(caught.value)
 
@@ -438,7 +438,7 @@ class TestRefusals:
         [
             ("fashon_mnist", r"neither known .* nor prepared in .*; did you mean tfds:fashion_mnist"),
             ("qqqqqqqq", r"neither known to tensorflow-datasets \d\S+ nor prepared in \S+$"),
-            ("mnist:1.0.0", "'tfds:mnist:1.0.0' is not known; allowed: tfds:mnist:3"),
+            ("mnist:1.0.0", "'tfds:mnist:1.0.0' is not known; give tfds:mnist:3"),
             ("mnist/letters", "'tfds:mnist/letters' is not known"),
             ("cifar10_corrupted/brightness", "no such configuration; did you mean tfds:cifar10_corrupted/brightness_"),
             ("imagenette", "the images of tfds:imagenette differ in size"),
@@ -478,7 +478,7 @@ class TestFinding:
         assert load_tfds("tiny_grid/small", data_dir=tmp_path).name == "tfds:tiny_grid/small"
         metadata = tmp_path / "tiny_grid" / ".config" / "metadata.json"
         metadata.write_text(json.dumps({"default_config_name": "large"}))
-        with pytest.raises(InputError, match=r"has several configurations; prepared in .*: tfds:tiny_grid/small$"):
+        with pytest.raises(InputError, match=r"several configurations; give one of those in .*: tfds:tiny_grid/small$"):
             load_tfds("tiny_grid", data_dir=tmp_path)
 
 

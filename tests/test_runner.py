@@ -12,6 +12,7 @@ import jaxinv as ji
 from jaxinv import models
 from jaxinv.engine import distributed, program, runner, sizing
 from jaxinv.engine.job import prepare
+from jaxinv.training import keys
 from tests.datasets import tiny
 
 SMALL = ji.Study(dataset=tiny(), arms=("normal", "inverted"), steps=6, eval_every=3, batch_size=30, trials=9)
@@ -257,3 +258,11 @@ def test_devices_read_training_images_where_they_are(dtype: Any) -> None:
     assert copy.dtype == images.dtype
     placed = jax.device_put(copy, program.everywhere(tuple(jax.local_devices()[:2])))
     assert {part.data.unsafe_buffer_pointer() for part in placed.addressable_shards} == {copy.ctypes.data}
+
+
+def test_without_jit_run_is_refused_and_make_trial_works() -> None:
+    with jax.disable_jit():
+        with pytest.raises(ji.InputError, match=r"^jax_disable_jit: True is not allowed; give False, or .*make_trial"):
+            ji.run(SMALL)
+        trial, arm, data = ji.make_trial(SMALL.replace(steps=2, eval_every=None))
+        assert trial(keys.trial_key(keys.root_key(0), 0), 0.5, arm, data).hits.shape == (1,)

@@ -234,7 +234,7 @@ def test_the_results_are_left_as_they_were():
     ("options", "start"),
     [
         ({"arm_a": "nomal"}, "arm_a: 'nomal' is not known; did you mean 'normal'?"),
-        ({"arm_b": "x"}, "arm_b: 'x' is not known; Allowed: normal, inverted"),
+        ({"arm_b": "x"}, "arm_b: 'x' is not known; give one of normal, inverted"),
         ({"step": 11}, "step: 11 was not evaluated; choose one of 10, 20"),
         ({"learning_rate": None}, "learning_rate: the results hold 2; choose one of 0.1, 0.5"),
         ({"learning_rate": 0.3}, "learning_rate: 0.3 is not in the results; choose one of 0.1, 0.5"),

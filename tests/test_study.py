@@ -2,13 +2,15 @@
 
 import json
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 
 from jaxinv import registry
 from jaxinv.errors import InputError
-from jaxinv.study import Study
+from jaxinv.study import CHECKS, Study
 
 
 @pytest.mark.parametrize(
@@ -16,17 +18,17 @@ from jaxinv.study import Study
     [
         ({"arms": ("nomal",)}, "arms: 'nomal' is not known; did you mean 'normal'?"),
         ({"arms": ("inverted+pixel_men",)}, "did you mean 'pixel_mean'?"),
-        ({"arms": "normal"}, "arms: 'normal' is not allowed; give a tuple"),
+        ({"arms": "normal"}, "arms: 'normal' is not allowed; give a sequence"),
         ({"arms": ()}, "arms: none given"),
         ({"arms": ("normal+",)}, "arms: 'normal+' has an empty part"),
         ({"arms": ("normal", "normal")}, "has a name twice"),
-        ({"arms": (3,)}, "arms: 3 is neither a name nor a ji.Preprocess"),
+        ({"arms": (3,)}, "arms: 3 is not allowed; give a name or a ji.Preprocess"),
         ({"model": "sofmax"}, "model: 'sofmax' is not known; did you mean 'softmax'?"),
-        ({"model": 7}, "model: 7 is neither"),
+        ({"model": 7}, "model: 7 is not allowed; give a name or a ji.Model"),
         ({"optimizer": "sdg"}, "optimizer: 'sdg' is not known; did you mean 'sgd'?"),
-        ({"optimizer": 1.0}, "optimizer: 1.0 is neither"),
+        ({"optimizer": 1.0}, "optimizer: 1.0 is not allowed; give a name or a function"),
         ({"dataset": "mnits"}, "dataset: 'mnits' is not known; did you mean 'mnist'?"),
-        ({"dataset": 5}, "dataset: 5 is neither"),
+        ({"dataset": 5}, "dataset: 5 is not allowed; give a name"),
         ({"trials": 0}, "trials: 0 is not allowed; give a whole number from 1"),
         ({"trials": 2.5}, "trials: 2.5 is not allowed"),
         ({"trials": True}, "trials: True is not allowed"),
@@ -73,8 +75,8 @@ def test_json_round_trip() -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("{", "not JSON"),
-        ("[]", "a JSON object is needed"),
+        ("{", "the text is not JSON"),
+        ("[]", "list is not allowed; give a JSON object"),
         ('{"trails": 3}', "did you mean 'trials'?"),
         ('{"model": {"own": "net"}}', "object of your own"),
     ],
@@ -113,6 +115,32 @@ def test_names_are_written_as_one_likes() -> None:
     assert Study(trials=np.int64(3)).trials == 3  # pyright: ignore[reportArgumentType]
 
 
+class ListConfig(Sequence):
+    """A sequence that is neither a list nor a tuple, as those of OmegaConf."""
+
+    def __init__(self, *items: Any) -> None:
+        self.items = items
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.items[index]
+
+
+@pytest.mark.parametrize("sequence", [list, tuple, np.array, lambda items: ListConfig(*items)])
+def test_sequences_of_any_kind_are_taken(sequence: Any) -> None:
+    study = Study(arms=sequence(["normal", "raw"]), learning_rate=sequence([0.1, 1.0]))
+    assert study == Study(arms=("normal", "raw"), learning_rate=(0.1, 1.0))
+    assert study.hash == Study(arms=("normal", "raw"), learning_rate=(0.1, 1.0)).hash
+    with pytest.raises(InputError, match=r"arms: .* is not allowed; give a sequence"):
+        Study(arms={"normal", "raw"})  # pyright: ignore[reportArgumentType]
+
+
+def test_every_field_has_a_check() -> None:
+    assert list(CHECKS) == list(Study.__dataclass_fields__)
+
+
 def test_axes() -> None:
     study = Study(learning_rate=0.5, steps=20, eval_every=5, arms=("normal", "inverted+pixel_mean"))
     assert study.learning_rates == (0.5,)
@@ -121,7 +149,7 @@ def test_axes() -> None:
     assert study.arm_names == ("normal", "inverted+pixel_mean")
 
 
-def test_every_name_of_the_catalogue_makes_a_study() -> None:
+def test_every_name_of_the_registry_makes_a_study() -> None:
     for arm in registry.PREPROCESSINGS:
         Study(arms=(arm,))
     for model in registry.MODELS:

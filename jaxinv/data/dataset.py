@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxinv.errors import InputError
+from jaxinv.errors import InputError, one_line
 
 _FLOATS = "whole numbers from 0 to 255, or multiples of 1/255 from 0 to 1"
 _MOST_CLASSES_GUESSED = 100_000  # a larger label is more likely an identifier than a class
@@ -49,19 +49,19 @@ class Dataset:
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name or not self.name.isprintable():
-            raise InputError(f"name: {self.name!r} is not a line of text")
+            raise InputError(f"name: {self.name!r} is not allowed; give a line of text")
         x_train, x_test = _grey_values({"x_train": self.x_train, "x_test": self.x_test})
         y_train = _labels("y_train", self.y_train, len(x_train))
         y_test = _labels("y_test", self.y_test, len(x_test))
         if x_train.shape[1:] != x_test.shape[1:]:
             raise InputError(
-                f"x_test: images of shape {x_test.shape[1:]}, but those of x_train are {x_train.shape[1:]}"
+                f"x_test: image shape {x_test.shape[1:]} is not allowed; give {x_train.shape[1:]}, the shape in x_train"
             )
         largest = int(max(y_train.max(), y_test.max()))
         classes = _classes(self.classes, largest)
         for field, labels in (("y_train", y_train), ("y_test", y_test)):
             if labels.max() >= classes:
-                raise InputError(f"{field}: label {labels.max()} is out of range; allowed: 0 to {classes - 1}")
+                raise InputError(f"{field}: label {labels.max()} is not allowed; give 0 to {classes - 1}")
         values = {"x_train": x_train, "x_test": x_test, "classes": classes}
         values |= {"y_train": y_train.astype(np.int32, copy=False), "y_test": y_test.astype(np.int32, copy=False)}
         for field, value in values.items():
@@ -90,11 +90,11 @@ class Dataset:
 
 def _array(field: str, value: Any) -> np.ndarray:
     if isinstance(value, np.ma.MaskedArray):
-        raise InputError(f"{field}: a masked array; allowed: arrays in which every value counts")
+        raise InputError(f"{field}: a masked array is not allowed; give one in which every value counts")
     try:
         return np.asarray(value)
     except ValueError as error:  # rows of different lengths
-        raise InputError(f"{field}: not a rectangular array ({' '.join(str(error).split())})") from error
+        raise InputError(f"{field}: not a rectangular array ({one_line(error)}); give one") from error
 
 
 def _grey_values(images: dict[str, Any]) -> Sequence[np.ndarray]:
@@ -111,7 +111,7 @@ def _grey_values(images: dict[str, Any]) -> Sequence[np.ndarray]:
     for field, array in arrays.items():
         if not np.isfinite(array).all():
             value = array[~np.isfinite(array)][0]
-            raise InputError(f"{field}: holds {value}; allowed: finite values")
+            raise InputError(f"{field}: {value} is not allowed; give finite values")
     unit = max(float(array.max()) for array in arrays.values()) <= 1
     convert = _from_unit_floats if unit else _from_whole_floats
     return [convert(field, array) for field, array in arrays.items()]
@@ -120,14 +120,14 @@ def _grey_values(images: dict[str, Any]) -> Sequence[np.ndarray]:
 def _image_shaped(field: str, array: np.ndarray) -> np.ndarray:
     if array.dtype.kind not in "uif":
         raise InputError(
-            f"{field}: dtype {array.dtype} is not a grey value; allowed: uint8, or numbers that equal uint8"
+            f"{field}: dtype {array.dtype} is not allowed; give uint8 grey values, or numbers that equal some"
         )
     if array.ndim not in (3, 4):
-        raise InputError(f"{field}: shape {array.shape}; allowed: [N, H, W, K] or [N, H, W]")
+        raise InputError(f"{field}: shape {array.shape} is not allowed; give [N, H, W, K] or [N, H, W]")
     if len(array) == 0:
-        raise InputError(f"{field}: empty (shape {array.shape}); allowed: at least one image")
+        raise InputError(f"{field}: shape {array.shape} is not allowed; give at least one image")
     if 0 in array.shape:
-        raise InputError(f"{field}: images without pixels (shape {array.shape}); allowed: H, W, K of at least 1")
+        raise InputError(f"{field}: shape {array.shape} is not allowed; give images with H, W and K of at least 1")
     return array[..., None] if array.ndim == 3 else array
 
 
@@ -136,28 +136,28 @@ def _from_integers(field: str, array: np.ndarray) -> np.ndarray:
         return array
     low, high = int(array.min()), int(array.max())
     if low < 0 or high > 255:
-        raise InputError(f"{field}: grey values from {low} to {high}; allowed: 0 to 255")
+        raise InputError(f"{field}: grey values from {low} to {high} are not allowed; give 0 to 255")
     return array.astype(np.uint8)
 
 
 def _from_whole_floats(field: str, array: np.ndarray) -> np.ndarray:
     low, high = float(array.min()), float(array.max())
     if low < 0 or high > 255 or not np.array_equal(array, np.rint(array)):
-        raise InputError(f"{field}: floats from {low:g} to {high:g}; allowed: {_FLOATS}")
+        raise InputError(f"{field}: floats from {low:g} to {high:g} are not allowed; give {_FLOATS}")
     return array.astype(np.uint8)
 
 
 def _from_unit_floats(field: str, array: np.ndarray) -> np.ndarray:
     low = float(array.min())
     if low < 0:
-        raise InputError(f"{field}: floats from {low:g} to {float(array.max()):g}; allowed: {_FLOATS}")
+        raise InputError(f"{field}: floats from {low:g} to {float(array.max()):g} are not allowed; give {_FLOATS}")
     levels = np.rint(array * array.dtype.type(255)).astype(np.uint8)
     # k/255 comes out of a division, or of a product with 1/255: the two can differ in the last bit
     divided = (np.arange(256) / 255).astype(array.dtype)
     multiplied = np.arange(256).astype(array.dtype) * array.dtype.type(1 / 255)
     if not ((array == divided[levels]) | (array == multiplied[levels])).all():
         raise InputError(
-            f"{field}: floats from 0 to 1 that are not multiples of 1/255; allowed: uint8 grey values, "
+            f"{field}: floats from 0 to 1 that are no multiples of 1/255 are not allowed; give uint8 grey values, "
             "for example np.rint(255 * images).astype(np.uint8)"
         )
     return levels
@@ -166,19 +166,19 @@ def _from_unit_floats(field: str, array: np.ndarray) -> np.ndarray:
 def _labels(field: str, value: Any, count: int) -> np.ndarray:
     array = _array(field, value)
     if array.ndim != 1:
-        raise InputError(f"{field}: shape {array.shape}; allowed: [N], one whole number for each image")
+        raise InputError(f"{field}: shape {array.shape} is not allowed; give [N], one whole number for each image")
     if len(array) != count:
-        raise InputError(f"{field}: {len(array):,} labels for {count:,} images; allowed: one for each image")
+        raise InputError(f"{field}: {len(array):,} labels are not allowed; give {count:,}, one for each image")
     if array.dtype.kind not in "ui":
-        raise InputError(f"{field}: dtype {array.dtype} is not a label; allowed: integers")
+        raise InputError(f"{field}: dtype {array.dtype} is not allowed; give integers")
     if array.min() < 0:
-        raise InputError(f"{field}: label {array.min()} is out of range; allowed: 0 or more")
+        raise InputError(f"{field}: label {array.min()} is not allowed; give 0 or more")
     return array
 
 
 def _classes(classes: Any, largest: int) -> int:
     if isinstance(classes, bool) or not isinstance(classes, (int, np.integer)) or classes < 0 or classes > 2**31 - 1:
-        raise InputError(f"classes: {classes!r}; allowed: a whole number from 2, or 0 for the largest label plus one")
+        raise InputError(f"classes: {classes!r} is not allowed; give a whole number from 2, or 0 to count the labels")
     if classes == 0:
         if largest >= _MOST_CLASSES_GUESSED:
             raise InputError(
@@ -186,7 +186,7 @@ def _classes(classes: Any, largest: int) -> int:
             )
         classes = largest + 1
     if classes < 2:
-        raise InputError(f"classes: {classes}; allowed: at least 2, or there is nothing to tell apart")
+        raise InputError(f"classes: {classes} is not allowed; give at least 2, or there is nothing to tell apart")
     return int(classes)
 
 

@@ -1,11 +1,9 @@
 """Relighting: each image photographed, as it were, at its own hour of the day."""
 
-import math
-
 import numpy as np
 
 from jaxinv.data.dataset import Dataset
-from jaxinv.errors import InputError
+from jaxinv.errors import InputError, number, whole
 
 _SLAB = 1024  # images at a time: what the intermediate floats take stays small
 
@@ -44,17 +42,14 @@ def relight(dataset: Dataset, *, strength: float = 0.5, seed: int = 0) -> Datase
     >>> bool((lit.x_train[:, 0, 0] < lit.x_train[:, 0, 1]).all())
     True
     """
-    if isinstance(strength, bool) or not isinstance(strength, (int, float, np.integer, np.floating)):
-        raise InputError(f"strength: {strength!r} is not a number; allowed: 0 or more, and less than 1")
-    strength = float(strength)
-    if not math.isfinite(strength) or not 0 <= strength < 1:
-        raise InputError(f"strength: {strength:g}; allowed: 0 or more, and less than 1")
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**64:
-        raise InputError(f"seed: {seed!r}; allowed: a whole number from 0 to 2**64 - 1")
+    strength = number("strength", strength)
+    if not 0 <= strength < 1:
+        raise InputError(f"strength: {strength:g} is not allowed; give a number from 0 up to, but not, 1")
+    seed = whole("seed", seed, 0, 2**64 - 1)
     return Dataset(
-        x_train=_relit(dataset.x_train, strength, int(seed), split=0),
+        x_train=_relit(dataset.x_train, strength, seed, split=0),
         y_train=dataset.y_train,
-        x_test=_relit(dataset.x_test, strength, int(seed), split=1),
+        x_test=_relit(dataset.x_test, strength, seed, split=1),
         y_test=dataset.y_test,
         name=f"{dataset.name}+relight(strength={strength:g}, seed={seed})",
         classes=dataset.classes,

@@ -30,7 +30,7 @@ def load_dataset(
         return dataset
     if not isinstance(dataset, (str, os.PathLike)):
         raise InputError(
-            f"dataset: {type(dataset).__name__} is not a dataset; allowed: {', '.join(DATASETS)}, a Dataset"
+            f"dataset: {type(dataset).__name__} is not allowed; give one of {', '.join(DATASETS)}, or a ji.Dataset"
         )
     if dataset == "mnist":
         return tutorial_mnist()
@@ -38,9 +38,9 @@ def load_dataset(
         return load_tfds(dataset.removeprefix("tfds:"), data_dir=data_dir)
     path = os.fspath(dataset)
     if not isinstance(path, str) or "\0" in path:
-        raise InputError(f"dataset: {path!r} is not a path")
+        raise InputError(f"dataset: {path!r} is not allowed; give a path")
     if path.lower().endswith(".npz"):
         return read_npz(path)
     if not isinstance(dataset, str) or os.path.isfile(os.path.expanduser(path)):
-        raise InputError(f"dataset: {path!r} is not an .npz file; allowed: {', '.join(DATASETS)}")
+        raise InputError(f"dataset: {path!r} is not allowed; give one of {', '.join(DATASETS)}")
     raise unknown("dataset", dataset, DATASETS)

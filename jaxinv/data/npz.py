@@ -13,7 +13,7 @@ from typing import IO
 import numpy as np
 
 from jaxinv.data.dataset import Dataset
-from jaxinv.errors import DataError, InputError
+from jaxinv.errors import DataError, InputError, one_line
 
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 MOST_BYTES = 16 * 2**30
@@ -43,9 +43,9 @@ def read_npz(path: str | os.PathLike[str], *, limit: int | None = None) -> Datas
 def read_arrays(path: Path, keys: Sequence[str] = ARRAYS, *, limit: int | None = None) -> list[np.ndarray]:
     """The arrays of those names in an `.npz` file, read-only; see `read_npz`."""
     if not path.exists():
-        raise InputError(f"dataset: there is no file {str(path)!r}")
+        raise InputError(f"dataset: there is no file {str(path)!r}; give the path of an .npz")
     if not path.is_file():
-        raise InputError(f"dataset: {str(path)!r} is not a file")
+        raise InputError(f"dataset: {str(path)!r} is not a file; give the path of an .npz")
     limit = min(MOST_BYTES, available_bytes()) if limit is None else limit
     try:
         with zipfile.ZipFile(path) as archive:
@@ -61,9 +61,9 @@ def read_arrays(path: Path, keys: Sequence[str] = ARRAYS, *, limit: int | None =
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError) as error:
         if isinstance(error, InputError):
             raise
-        raise DataError(f"{path}: not a readable .npz file ({_one_line(error)})") from error
+        raise DataError(f"{path}: not a readable .npz file ({one_line(error)})") from error
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({_one_line(error)})") from error
+        raise DataError(f"{path}: cannot be read ({one_line(error)})") from error
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -88,12 +88,14 @@ def _check_sizes(path: Path, archive: zipfile.ZipFile, keys: Sequence[str], limi
     missing = [key for key in keys if f"{key}.npy" not in members]
     if missing:
         found = ", ".join(sorted(name.removesuffix(".npy") for name in members)[:12]) or "nothing"
-        raise InputError(f"{path}: no array {', '.join(missing)}; needed: {', '.join(keys)}; found: {found}")
+        raise InputError(f"{path}: no array {', '.join(missing)} among {found}; give {', '.join(keys)}")
     total = 0
     for key in keys:
         info = archive.getinfo(f"{key}.npy")
         if info.flag_bits & 0x1 or info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise InputError(f"{path}: {key} is encrypted or packed in a way that NumPy does not use")
+            raise InputError(
+                f"{path}: {key} is encrypted or packed in a way that NumPy does not use; give a file of np.savez"
+            )
         with archive.open(info) as member:
             start = io.BytesIO(member.read(_LONGEST_HEADER))
         shape, dtype = _header(path, key, start)
@@ -103,17 +105,17 @@ def _check_sizes(path: Path, archive: zipfile.ZipFile, keys: Sequence[str], limi
             raise DataError(f"{path}: {key} says it is {size:,} bytes, but {info.file_size - header_bytes:,} are there")
         total += size
     if total > limit:
-        raise InputError(f"{path}: its arrays would take {total:,} bytes; allowed: at most {limit:,}")
+        raise InputError(f"{path}: arrays of {total:,} bytes are not allowed; give at most {limit:,}")
 
 
 def _header(path: Path, key: str, member: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
     version = np.lib.format.read_magic(member)
     readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     if version not in readers:
-        raise InputError(f"{path}: {key} is in .npy format {version}; allowed: 1.0 or 2.0")
+        raise InputError(f"{path}: {key} is in .npy format {version}, which is not allowed; give 1.0 or 2.0")
     shape, _, dtype = readers[version](member)
     if dtype.hasobject:
-        raise InputError(f"{path}: {key} holds pickled objects, which are never loaded; allowed: arrays of numbers")
+        raise InputError(f"{path}: {key} holds pickled objects, which are never loaded; give arrays of numbers")
     if min(shape, default=0) < 0:
         raise DataError(f"{path}: {key} has the impossible shape {shape}")
     return shape, dtype
@@ -131,7 +133,3 @@ def available_bytes() -> int:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
         return MOST_BYTES
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -77,6 +77,8 @@ def run(
     started = time.monotonic()
     if not isinstance(study, Study):
         raise InputError(f"study: {study!r} is not allowed; give a ji.Study")
+    if jax.config.jax_disable_jit:  # pyright: ignore[reportAttributeAccessIssue]  (made when JAX starts)
+        raise InputError("jax_disable_jit: True is not allowed; give False, or step through what ji.make_trial returns")
     if chunk is not None:
         chunk = whole("chunk", chunk)
     chosen = local_devices(devices)

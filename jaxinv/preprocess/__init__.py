@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxinv import registry
-from jaxinv.errors import InputError, unknown
+from jaxinv.errors import InputError
 from jaxinv.preprocess import affine, contrast, per_image, whitening
 from jaxinv.preprocess.checking import check_preprocess
 from jaxinv.preprocess.preprocessing import Component, Preprocess, compose, fit_components
@@ -52,12 +52,7 @@ def get_preprocess(preprocess: str | Preprocess) -> Preprocess:
 
 @cache
 def _named(name: str) -> Preprocess:
-    names = [component.strip() for component in name.split("+")]
-    if "" in names:
-        raise InputError(f"arms: {name!r} has an empty part; give a name, or names joined by +")
-    for component in names:
-        if component not in registry.PREPROCESSINGS:
-            raise unknown("arms", component, registry.PREPROCESSINGS)
+    names = registry.component_names("arms", name)
     description = registry.PREPROCESSINGS[names[0]] if len(names) == 1 else ""
     return compose([BUILT_IN[component] for component in names], description)
 

@@ -42,7 +42,9 @@ def parse(name: str) -> Request:
     """
     match = _REQUEST.fullmatch(name)
     if match is None:
-        raise InputError(f"dataset: {'tfds:' + name!r} is not a name; allowed: tfds:name, tfds:name/config, …:1.0.0")
+        raise InputError(
+            f"dataset: {'tfds:' + name!r} is not allowed; give tfds:name or tfds:name/config, or add :1.0.0"
+        )
     return Request(*match.groups())
 
 
@@ -51,10 +53,10 @@ def data_root(data_dir: str | os.PathLike[str] | None) -> Path:
     given = data_dir if data_dir is not None else os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
     text = os.fspath(given)
     if not isinstance(text, str) or not text or "\0" in text or "://" in text:
-        raise InputError(f"data_dir: {text!r} is not a local folder")
+        raise InputError(f"data_dir: {text!r} is not allowed; give a local folder")
     root = Path(os.path.expanduser(text))
     if root.exists() and not root.is_dir():
-        raise InputError(f"data_dir: {text!r} is not a folder")
+        raise InputError(f"data_dir: {text!r} is not allowed; give a folder")
     return root
 
 
@@ -75,7 +77,7 @@ def find_prepared(root: Path, request: Request) -> Path | None:
         return _newest(prepared[default], request.version)
     if prepared:
         choices = ", ".join(f"tfds:{request.name}/{config}" for config in sorted(prepared))
-        raise InputError(f"dataset: '{request}' has several configurations; prepared in {root}: {choices}")
+        raise InputError(f"dataset: '{request}' has several configurations; give one of those in {root}: {choices}")
     return None
 
 

@@ -6,7 +6,6 @@ import io
 import logging
 import os
 import shlex
-import struct
 import threading
 import uuid
 import zlib
@@ -17,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from jaxinv.data.tfds.folders import Request, find_prepared, near_names, quiet
-from jaxinv.errors import DataError, InputError
+from jaxinv.errors import DataError, InputError, one_line
 
 PREPARABLE = ("mnist", "fashion_mnist", "kmnist")
 FILES = (
@@ -54,7 +53,7 @@ def prepare(request: Request, root: Path, manual_dir: str | os.PathLike[str] | N
                 f"{command} --file_format=array_record"
             )
         if request.config or request.version not in (None, str(stock.VERSION)):
-            raise InputError(f"dataset: '{request}' is not known; allowed: tfds:{request.name}:{stock.VERSION}")
+            raise InputError(f"dataset: '{request}' is not known; give tfds:{request.name}:{stock.VERSION}")
         folder = _originals(request, stock, root, manual_dir)
         _log.info("%s: preparing it in %s", request, root)
         config = tfds.download.DownloadConfig(manual_dir=str(folder), try_download_gcs=False)
@@ -64,7 +63,7 @@ def prepare(request: Request, root: Path, manual_dir: str | os.PathLike[str] | N
         except (OSError, EOFError, zlib.error) as error:
             if (prepared := find_prepared(root, request)) is not None:
                 return prepared  # by another process, that was faster
-            raise DataError(f"{root}: '{request}' cannot be prepared there ({' '.join(str(error).split())})") from error
+            raise DataError(f"{root}: '{request}' cannot be prepared there ({one_line(error)})") from error
     prepared = find_prepared(root, request)
     if prepared is None:
         raise DataError(f"{builder.data_dir}: is in the way, but holds no prepared dataset; remove it")
@@ -168,19 +167,12 @@ def _tensorflow_free(stock: Any) -> Any:
 
 
 def png(image: np.ndarray) -> bytes:
-    """A grey image, uint8 [H, W], as a PNG file; for images this small, five times as fast as a library's encoder."""
-    height, width = image.shape
-    rows = np.zeros((height, 1 + width), np.uint8)  # each row begins with the number of its filter: 0, none
-    rows[:, 1:] = image
-    parts = (
-        (b"IHDR", struct.pack(">2I5B", width, height, 8, 0, 0, 0, 0)),  # 8 bits, grey; the last 0: not interlaced
-        (b"IDAT", zlib.compress(rows.data, 1)),
-        (b"IEND", b""),
-    )
-    framed = (
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in parts
-    )
-    return b"\x89PNG\r\n\x1a\n" + b"".join(framed)
+    """A grey image, uint8 [H, W], as a PNG file."""
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "PNG", compress_level=1)
+    return file.getvalue()
 
 
 def _originals(request: Request, stock: Any, root: Path, manual_dir: str | os.PathLike[str] | None) -> Path:
@@ -242,5 +234,5 @@ def _reason(error: Exception) -> str:
         if not isinstance(inner, BaseException):
             break
         cause = inner
-    text = " ".join(str(cause).split()) or type(cause).__name__
+    text = one_line(cause)
     return text if len(text) <= 160 else text[:159] + "…"

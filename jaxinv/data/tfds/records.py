@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from jaxinv.data.npz import available_bytes
-from jaxinv.errors import DataError, InputError
+from jaxinv.errors import DataError, InputError, one_line
 
 _CHUNK = 2048  # records fetched at a time
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # Pillow's name for so many channels of 8 bits
@@ -40,7 +40,7 @@ def prepared_info(folder: Path) -> Any:
     try:
         return tfds.builder_from_directory(str(folder)).info
     except (ParseError, ValueError, TypeError, LookupError, AttributeError, ImportError, OSError) as error:
-        raise DataError(f"{folder}: the prepared dataset is damaged ({_one_line(error)})") from error
+        raise DataError(f"{folder}: the prepared dataset is damaged ({one_line(error)})") from error
 
 
 def image_features(name: str, info: Any) -> ImageFeatures:
@@ -53,20 +53,20 @@ def image_features(name: str, info: Any) -> ImageFeatures:
 
     keys, known = info.supervised_keys, dict(info.features.items())
     if not (isinstance(keys, tuple) and len(keys) == 2 and all(isinstance(key, str) and key in known for key in keys)):
-        raise InputError(f"dataset: {name} names no image and label (supervised keys: {keys!r})")
+        raise InputError(f"dataset: {name} names no image and label (supervised keys: {keys!r}); give one that does")
     image, label = (known[key] for key in keys)
     if _kind(image) is not features.Image:
-        raise InputError(f"dataset: the inputs of {name} are {_kind(image).__name__}; allowed: Image")
+        raise InputError(f"dataset: the inputs of {name} are {_kind(image).__name__}; give one with Image")
     if _kind(label) is not features.ClassLabel or label.num_classes is None:
         raise InputError(
-            f"dataset: the targets of {name} are {_kind(label).__name__}; allowed: one ClassLabel per image"
+            f"dataset: the targets of {name} are {_kind(label).__name__}; give one with a ClassLabel per image"
         )
     if None in image.shape:
-        raise InputError(f"dataset: the images of {name} differ in size (shape {image.shape}); allowed: a fixed size")
+        raise InputError(f"dataset: the images of {name} differ in size (shape {image.shape}); give images of one size")
     if image.np_dtype != np.uint8 or image.shape[-1] not in _MODES:
         raise InputError(
             f"dataset: the images of {name} are {np.dtype(image.np_dtype).name} with {image.shape[-1]} channels; "
-            "allowed: uint8 with 1, 3 or 4"
+            "give uint8 with 1, 3 or 4"
         )
     height, width, channels = image.shape
     return ImageFeatures(keys[0], keys[1], (height, width, channels), label.num_classes)
@@ -82,7 +82,7 @@ def test_split_of(name: str, info: Any) -> str:
     test = next((split for split in ("test", "validation") if split in splits), None)
     if "train" not in splits or test is None:
         found = ", ".join(splits) or "none"
-        raise InputError(f"dataset: '{name}' has the splits {found}; needed: train, and test or validation")
+        raise InputError(f"dataset: '{name}' has the splits {found}; give one with train, and with test or validation")
     return test
 
 
@@ -110,7 +110,7 @@ def read_split(info: Any, split: str, where: ImageFeatures) -> tuple[np.ndarray,
     try:
         paths = [Path(path) for path in info.splits[split].filepaths]
     except (ValueError, LookupError) as error:
-        raise DataError(f"{info.data_dir}: names no files for the split {split!r} ({_one_line(error)})") from error
+        raise DataError(f"{info.data_dir}: names no files for the split {split!r} ({one_line(error)})") from error
     images = np.empty((count, *where.shape), np.uint8)
     labels = np.empty(count, np.int32)
     found = 0
@@ -133,7 +133,7 @@ def read_split(info: Any, split: str, where: ImageFeatures) -> tuple[np.ndarray,
 
 def _records(file_format: str, paths: list[Path]) -> Iterator[bytes]:
     if file_format not in _READABLE:
-        raise InputError(f"dataset: {paths[0].parent} is in the format {file_format}; allowed: {', '.join(_READABLE)}")
+        raise InputError(f"dataset: {paths[0].parent} is in the format {file_format}; give {' or '.join(_READABLE)}")
     for path in paths:
         yield from (_array_records if file_format == "array_record" else _tf_records)(path)
 
@@ -148,7 +148,7 @@ def _array_records(path: Path) -> Iterator[bytes]:
             for start in range(0, len(source), _CHUNK):
                 yield from source.__getitems__(range(start, min(start + _CHUNK, len(source))))
     except (RuntimeError, OSError, IndexError) as error:
-        raise DataError(f"{path}: missing or damaged ({_one_line(error)})") from error
+        raise DataError(f"{path}: missing or damaged ({one_line(error)})") from error
 
 
 def _tf_records(path: Path) -> Iterator[bytes]:
@@ -193,9 +193,5 @@ def _decode(encoded: bytes, out: np.ndarray, what: str) -> None:
                 raise DataError(f"{what} is stored as {image.mode}, which {mode} cannot hold")
             pixels = np.asarray(image if image.mode == mode else image.convert(mode))
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{what} cannot be decoded ({_one_line(error)})") from error
+        raise DataError(f"{what} cannot be decoded ({one_line(error)})") from error
     out[...] = pixels.reshape(out.shape)
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())
