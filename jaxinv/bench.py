@@ -1,4 +1,4 @@
-"""What this machine does with a study: speed against the number of trials, and against what the hardware could do."""
+"""How fast this machine runs a study, by number of trials, and which part of the hardware's speed that is."""
 
 import json
 import math
@@ -43,7 +43,7 @@ def measure(
     """Time a study with 1, 10, 100, … trials, up to `most`.
 
     Args:
-      study: what to time; its own number of trials is left out of account.
+      study: what to time; its own number of trials has no effect.
       most: the largest number of trials.
       chunk, devices, data_dir, progress: as for `jaxinv.run`.
 
@@ -119,7 +119,7 @@ def sampled(run: Callable[[], object]) -> list[float]:
 
 
 def least_bytes(job: Job) -> float:
-    """What one trial has to move: each batch's pixels once, and the weights read, their gradient and they written."""
+    """Bytes that one trial has to move: each batch once; in each update the weights, their gradient and the new weights."""
     study = job.study
     weights = sum(leaf.size * 4 for leaf in jax.tree.leaves(job.parameters))
     networks = len(study.arms) * len(study.learning_rates)
@@ -152,7 +152,7 @@ def best(run: Callable[[Any], Any], operands: list[Any]) -> float:
 
 
 def machine(devices: tuple[Device, ...]) -> dict[str, Any]:
-    """What results of two machines are told apart by."""
+    """The device, processor and versions that tell this machine from another."""
     return {
         "device": f"{len(devices)} x {devices[0].device_kind} ({devices[0].platform})",
         "processor": platform.processor() or platform.machine(),

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from jaxinv import cli
-from jaxinv.cli.options import Interrupted, StudyFlags, resumable
+from jaxinv.cli.options import StudyFlags
+from jaxinv.cli.stopping import Interrupted, resumable
 from jaxinv.study import Study
 from tests.datasets import tiny
 

@@ -11,7 +11,7 @@ from typing import Any
 import tyro
 
 from jaxinv.cli.commands import COMMANDS
-from jaxinv.cli.options import Interrupted
+from jaxinv.cli.stopping import Interrupted
 from jaxinv.errors import DataError, InputError, unknown
 from jaxinv.utils.progress import say
 

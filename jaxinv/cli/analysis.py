@@ -1,0 +1,108 @@
+"""The commands that read stored runs: `compare`, `power` and `report`."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from jaxinv.cli.options import Dir, Output, optional
+from jaxinv.cli.output import print_json
+from jaxinv.errors import InputError
+
+LearningRate = Annotated[float | None, optional("FLOAT", "the run's only one")]
+
+
+@dataclass(kw_only=True)
+class Compare(Output):
+    """Compare two arms of a stored run, or all pairs, trial by trial.
+
+    Example: jaxinv compare runs/rates normal inverted --learning-rate 0.5
+    """
+
+    folder: tyro.conf.Positional[Dir]
+    """Folder of a stored run."""
+    arms: Annotated[tuple[str, ...], tyro.conf.Positional, optional("[ARM ARM]", "all pairs")] = ()
+    """Names of two arms."""
+    learning_rate: LearningRate = None
+    """Learning rate at which to compare."""
+    metric: Literal["accuracy", "test_loss"] = "accuracy"
+    """Variable to compare."""
+    margin: Annotated[float | None, optional("FLOAT", "no such test")] = None
+    """Also test whether the arms are equivalent within this margin."""
+    alpha: float = 0.05
+    """Significance level of the tests."""
+    diverged: Literal["include", "exclude"] = "include"
+    """Include or exclude trials that diverged."""
+
+    def __call__(self) -> None:
+        from jaxinv import stats, store
+
+        if len(self.arms) not in (0, 2):
+            raise InputError(f"arms: {len(self.arms)} given ({', '.join(self.arms)}); give two, or none for all pairs")
+        results = store.load(self.folder)
+        options: dict[str, Any] = {
+            "learning_rate": self.learning_rate,
+            "metric": self.metric,
+            "margin": self.margin,
+            "alpha": self.alpha,
+            "diverged": self.diverged,
+        }
+        made = stats.compare(results, *self.arms, **options) if self.arms else stats.compare_all(results, **options)
+        if self.json:
+            print_json(made.to_dict())
+        else:
+            print(made)
+
+
+@dataclass(kw_only=True)
+class Power(Output):
+    """Compute how many trials a comparison needs, from a pilot run.
+
+    Example: jaxinv power runs/rates normal inverted --effect 0.002
+    """
+
+    folder: tyro.conf.Positional[Dir]
+    """Folder of the pilot: a stored run of the same study with few trials."""
+    arms: Annotated[tuple[str, str], tyro.conf.Positional, tyro.conf.arg(metavar="ARM ARM")]
+    """Names of two arms."""
+    learning_rate: LearningRate = None
+    """Learning rate at which to compare."""
+    effect: Annotated[float | None, optional("FLOAT", "the difference in the pilot")] = None
+    """Difference in mean accuracy to detect."""
+    target: float = 0.8
+    """Power: the probability of detecting that difference."""
+    alpha: float = 0.05
+    """Significance level of the test."""
+
+    def __call__(self) -> None:
+        from jaxinv import stats, store
+        from jaxinv.report import terminal
+        from jaxinv.stats import checks
+
+        checks.probability("target", self.target)
+        pairs = stats.paired_trials(store.load(self.folder), *self.arms, learning_rate=self.learning_rate)
+        needed = stats.trials_needed(pairs.a - pairs.b, power=self.target, alpha=self.alpha, effect=self.effect)
+        if self.json:
+            print_json(needed.to_dict())
+        else:
+            print(terminal.power_text(needed, self.arms))
+
+
+@dataclass(kw_only=True)
+class Report(Output):
+    """Write a page about stored results: report.html, .md and .csv.
+
+    Example: jaxinv report runs/replicate
+    """
+
+    folder: tyro.conf.Positional[Dir]
+    """Folder that run, replicate or claims has written."""
+
+    def __call__(self) -> None:
+        from jaxinv import report
+
+        page = report.write_report(self.folder)
+        if self.json:
+            print_json({"report": str(page)})
+        else:
+            print(page)

@@ -1,0 +1,202 @@
+"""The commands that train: `run`, `replicate`, `claims` and `bench`."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import tyro
+
+from jaxinv.cli.options import DataDir, Dir, Flag, Machine, Output, StudyFlags, optional
+from jaxinv.cli.output import fill, keep_stdout, print_json
+from jaxinv.cli.stopping import resumable
+from jaxinv.errors import InputError
+from jaxinv.utils.progress import say
+
+
+@dataclass(kw_only=True)
+class Replicate(Machine, Output):
+    """Replicate the published inversion experiment, in both readings.
+
+    Example: jaxinv replicate --trials 1000 --out runs/replicate
+    """
+
+    chains: int = 8
+    """Number of chains of 5,000 updates, which is what the published script runs."""
+    trials: int = 100
+    """Number of independent trials of 50 updates, which is what its text describes."""
+    seed: int = 0
+    """Seed of all random numbers."""
+    out: Dir = "runs/replicate"
+    """Folder for results, summary.json and figures. The same command resumes a run that was stopped."""
+
+    def __call__(self) -> None:
+        self.ready()
+        from jaxinv import report
+        from jaxinv.experiments import replicate
+        from jaxinv.report import terminal
+
+        with resumable(self.out):
+            summary = replicate.replicate(
+                self.out,
+                chains=self.chains,
+                trials=self.trials,
+                seed=self.seed,
+                chunk=self.chunk,
+                devices=self.devices,
+                progress=not self.quiet,
+            )
+            report.write_report(self.out)
+        if self.json:
+            print_json(summary)
+            return
+        print(replicate.table(summary))
+        print(f"\n{fill(replicate.DIFFERENCE)}")
+        print(f"\n{terminal.spent(summary['seconds'])}")
+        print(f"Report: {summary['out']}/report.html, beside results, figures and summary.json.")
+
+
+@dataclass(kw_only=True)
+class Run(Machine, Output, StudyFlags):
+    """Run a study: the same trials under every arm and learning rate.
+
+    Example: jaxinv run --arms normal zca --learning-rate 0.05 0.5 --out runs/zca
+    """
+
+    out: Annotated[str | None, optional("DIR", "print only")] = None
+    """Folder for the results. The same command resumes a run that was stopped; more --trials add to it."""
+    data_dir: DataDir = None
+    """Folder in which tensorflow-datasets keeps its data."""
+
+    distributed: Flag = False
+    """Run as one of several processes, each of which computes its share of the trials."""
+    coordinator: Annotated[str | None, optional("HOST:PORT", "JAX finds it on clusters that it knows")] = None
+    """Address of process 0."""
+    num_processes: Annotated[int | None, optional("N", "JAX finds it on clusters that it knows")] = None
+    """Number of processes."""
+    process_id: Annotated[int | None, optional("N", "JAX finds it on clusters that it knows")] = None
+    """Number of this process, from 0."""
+
+    def __call__(self) -> None:
+        study = self.study()
+        self.ready()
+        first = self.join()
+        from jaxinv.engine import runner
+        from jaxinv.report import terminal
+
+        with resumable(self.out):
+            results = runner.run(
+                study,
+                out=self.out,
+                chunk=self.chunk,
+                devices=self.devices,
+                progress=not self.quiet,
+                data_dir=self.data_dir,
+            )
+        if not self.quiet:
+            say(f"{results.attrs['plan']}; {results.attrs['computed']} trials computed here")
+        if not first:
+            return
+        summary = terminal.run_summary(results) | {"out": self.out}
+        if self.json:
+            print_json(summary)
+        else:
+            print(terminal.run_table(summary))
+            if self.out:
+                print(f"\nResults: {self.out}")
+
+    def join(self) -> bool:
+        """Join the other processes, if there are any; whether this is the first of them, which prints."""
+        if not self.distributed:
+            if (self.coordinator, self.num_processes, self.process_id) != (None, None, None):
+                raise InputError("distributed: --coordinator, --num-processes and --process-id go with --distributed")
+            return True
+        from jaxinv.engine import distributed
+
+        keep_stdout()
+        distributed.start(self.coordinator, self.num_processes, self.process_id)
+        return distributed.membership().index == 0
+
+
+@dataclass(kw_only=True)
+class Claims(Machine, Output):
+    """Test published claims about preprocessing; give each a verdict.
+
+    Example: jaxinv claims --quick
+    """
+
+    names: Annotated[tuple[str, ...], tyro.conf.Positional, optional("[NAME ...]", "all")] = ()
+    """Names of the claims to test."""
+    quick: Flag = False
+    """Run few trials. This takes about a minute; where they do not suffice, the verdict is "inconclusive"."""
+    dataset: str = "mnist"
+    """Dataset to test them on."""
+    seed: int = 0
+    """Seed of all random numbers."""
+    out: Dir = "runs/claims"
+    """Folder for results, claims.json, figure and report. The same command resumes a run that was stopped."""
+    data_dir: DataDir = None
+    """Folder in which tensorflow-datasets keeps its data."""
+
+    def __call__(self) -> None:
+        self.ready()
+        from jaxinv import report
+        from jaxinv.experiments import claims
+
+        with resumable(self.out):
+            result = claims.run_claims(
+                self.names,
+                quick=self.quick,
+                out=self.out,
+                dataset=self.dataset,
+                progress=not self.quiet,
+                seed=self.seed,
+                chunk=self.chunk,
+                devices=self.devices,
+                data_dir=self.data_dir,
+            )
+            report.write_report(self.out)
+        if self.json:
+            print_json(result)
+        else:
+            print(claims.table(result))
+            print(f"\nReport: {self.out}/report.html")
+
+
+@dataclass(kw_only=True)
+class Bench(Machine, Output, StudyFlags):
+    """Measure how fast this machine runs a study, and how fast it could.
+
+    Example: jaxinv bench --model mlp --most 1000 --json > here.json
+    """
+
+    most: int = 1000
+    """Largest number of trials; smaller ones are 1, 10, 100, ... This replaces --trials."""
+    against: Annotated[str | None, optional("FILE", "no comparison")] = None
+    """Result of another machine, from its bench --json, to compare with."""
+    out: Annotated[str | None, optional("DIR", "print only")] = None
+    """Folder for bench.json and a figure of the speeds."""
+    data_dir: DataDir = None
+    """Folder in which tensorflow-datasets keeps its data."""
+
+    def __call__(self) -> None:
+        study = self.study()
+        self.ready()
+        from jaxinv import bench
+
+        if self.out is not None:
+            bench.check_folder(self.out)  # before a measurement that would have nowhere to go
+        other = None if self.against is None else bench.read(self.against, study)
+        with resumable(None):
+            result = bench.measure(
+                study,
+                most=self.most,
+                chunk=self.chunk,
+                devices=self.devices,
+                data_dir=self.data_dir,
+                progress=not self.quiet,
+            )
+        if self.out is not None:
+            bench.draw(result, self.out)
+        if self.json:
+            print_json(result)
+        else:
+            print(bench.table(result, other))
