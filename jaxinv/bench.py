@@ -119,7 +119,7 @@ def sampled(run: Callable[[], object]) -> list[float]:
 
 
 def least_bytes(job: Job) -> float:
-    """Bytes that one trial has to move: each batch once; in each update the weights, their gradient and the new weights."""
+    """Bytes that one trial has to move: each batch once; in each update weights, gradient and new weights."""
     study = job.study
     weights = sum(leaf.size * 4 for leaf in jax.tree.leaves(job.parameters))
     networks = len(study.arms) * len(study.learning_rates)
