@@ -1,4 +1,4 @@
-"""Curvature, learning-rate bounds and folds: against dense eigenvalues, Hessians and gradient descent in NumPy."""
+"""Sharpness, stable learning rates and folds: against dense eigenvalues, Hessians and gradient descent in NumPy."""
 
 import jax
 import jax.numpy as jnp
@@ -55,12 +55,12 @@ def test_spectrum_is_that_of_the_dense_matrix(arm, model):
     x = presented(data, arm, bias=model == "softmax")
     values = np.linalg.eigh(x.T @ x / len(x))[0]
     there = values[values > 1e-9 * values[-1]]
-    found = theory.curvature(data, arm, model)
+    found = theory.compute_sharpness(data, arm, model)
     assert found.method == "dense"
     assert found.inputs == x.shape[1]
     np.testing.assert_allclose(found.largest, values[-1], rtol=2e-6)
     np.testing.assert_allclose(found.trace, np.square(x).sum() / len(x), rtol=2e-6)
-    assert found.learning_rate_bound == pytest.approx(2 * 3 / found.largest)
+    assert found.max_stable_learning_rate == pytest.approx(2 * 3 / found.largest)
     if arm != "image_standardize":  # whose columns add up to 0 only as far as float32 goes
         assert found.rank == there.size
         assert found.smallest is not None
@@ -71,34 +71,35 @@ def test_spectrum_is_that_of_the_dense_matrix(arm, model):
 @pytest.mark.parametrize("arm", ["normal", "inverted", "pixel_mean", "lcn"])
 @pytest.mark.parametrize("model", ["softmax", "softmax_nobias"])
 def test_products_with_the_data_alone_give_the_same_largest_eigenvalue(arm, model, monkeypatch):
-    monkeypatch.setattr(theory, "_SLAB", 24 * 7)  # seven images a slab, the last one not full
+    monkeypatch.setattr("jaxinv.theory.moments._SLAB", 24 * 7)  # seven images a slab, the last one not full
     data = noise()
-    dense, iterative = (theory.curvature(data, arm, model, method=way) for way in ("dense", "iterative"))
+    dense, iterative = (theory.compute_sharpness(data, arm, model, method=way) for way in ("dense", "iterative"))
     np.testing.assert_allclose([iterative.largest, iterative.trace], [dense.largest, dense.trace], rtol=1e-9)
     assert (iterative.smallest, iterative.rank, iterative.condition) == (None, None, None)
-    assert iterative.learning_rate_bound == pytest.approx(dense.learning_rate_bound, rel=1e-9)
+    assert iterative.max_stable_learning_rate == pytest.approx(dense.max_stable_learning_rate, rel=1e-9)
 
 
 def test_large_images_are_not_made_into_a_matrix(monkeypatch):
-    monkeypatch.setattr(theory, "MOST_INPUTS", 24)
-    assert theory.curvature(noise(), "normal", "softmax_nobias").method == "dense"
-    assert theory.curvature(noise(), "normal", "softmax").method == "iterative"
+    monkeypatch.setattr("jaxinv.theory.sharpness.MOST_INPUTS", 24)
+    assert theory.compute_sharpness(noise(), "normal", "softmax_nobias").method == "dense"
+    assert theory.compute_sharpness(noise(), "normal", "softmax").method == "iterative"
 
 
 def test_sums_of_squares_of_white_images_are_exact():
     images = np.full((1000, 1, 2, 1), 255, np.uint8)
     data = Dataset(x_train=images, y_train=np.arange(1000) % 2, x_test=images[:2], y_test=np.arange(2))
-    found = theory.curvature(data, "raw", "softmax_nobias")
+    found = theory.compute_sharpness(data, "raw", "softmax_nobias")
     assert (found.largest, found.rank) == (pytest.approx(2 * 65025, abs=1e-9), 1)
 
 
-def test_mnist_has_the_known_curvatures():
+def test_mnist_has_the_known_sharpness():
     data = load_dataset("mnist")
     bounds = {"normal": (39.05, 0.512), "inverted": (616.2, 0.0325), "pixel_mean": (5.112, 3.912)}
     for arm, (largest, bound) in bounds.items():
-        found = theory.curvature(data, arm)
+        found = theory.compute_sharpness(data, arm)
         assert found.largest == pytest.approx(largest, rel=1e-3)
-        assert found.learning_rate_bound == pytest.approx(bound, rel=2e-3)
+        assert found.sharpness == pytest.approx(largest / 10, rel=1e-3)
+        assert found.max_stable_learning_rate == pytest.approx(bound, rel=2e-3)
 
 
 def test_bound_is_two_over_the_largest_eigenvalue_of_the_hessian():
@@ -110,8 +111,8 @@ def test_bound_is_two_over_the_largest_eigenvalue_of_the_hessian():
         return jnp.mean(jax.nn.logsumexp(logits, axis=1) - logits[jnp.arange(30), data.y_train])
 
     hessian = np.asarray(jax.jit(jax.hessian(loss))(jnp.zeros(15)), np.float64)
-    found = theory.curvature(data, "inverted")
-    assert found.learning_rate_bound == pytest.approx(2 / np.linalg.eigvalsh(hessian)[-1], rel=1e-5)
+    found = theory.compute_sharpness(data, "inverted")
+    assert found.max_stable_learning_rate == pytest.approx(2 / np.linalg.eigvalsh(hessian)[-1], rel=1e-5)
 
 
 @pytest.mark.parametrize("arm", ["normal", "inverted", "pixel_mean"])
@@ -120,7 +121,7 @@ def test_gradient_descent_is_stable_below_the_bound_and_unstable_above(arm):
     base = noise(3)
     images, labels = np.repeat(base.x_train, 3, axis=0), np.tile(np.arange(3), len(base.x_train))
     data = Dataset(x_train=images, y_train=labels, x_test=base.x_test, y_test=base.y_test, classes=3)
-    bound = theory.curvature(data, arm).learning_rate_bound
+    bound = theory.compute_sharpness(data, arm).max_stable_learning_rate
     assert bound is not None
     x = presented(data, arm, bias=True)
     top = np.linalg.eigh(x.T @ x)[1][:, -1]
@@ -138,7 +139,7 @@ def test_gradient_descent_is_stable_below_the_bound_and_unstable_above(arm):
 @pytest.mark.parametrize("arm", ["normal", "inverted", "pixel_mean"])
 def test_first_step_on_mnist_goes_down_below_the_bound_and_up_above(arm, mnist):
     """From W = 0 along the steepest direction of the bowl, as far as the gradient points that way (NumPy float64)."""
-    bound = theory.curvature(mnist, arm).learning_rate_bound
+    bound = theory.compute_sharpness(mnist, arm).max_stable_learning_rate
     assert bound is not None
     x = presented(mnist, arm, bias=True)
     truth = np.eye(10)[mnist.y_train]
@@ -155,7 +156,7 @@ def test_first_step_on_mnist_goes_down_below_the_bound_and_up_above(arm, mnist):
 def test_runner_descends_steadily_below_the_bound_and_not_far_above(arm, mnist):
     """The runner itself: batches of all images, and the loss on those same images after every step."""
     data = Dataset(x_train=mnist.x_train, y_train=mnist.y_train, x_test=mnist.x_train, y_test=mnist.y_train)
-    bound = theory.curvature(data, arm).learning_rate_bound
+    bound = theory.compute_sharpness(data, arm).max_stable_learning_rate
     assert bound is not None
     rates = (0.9 * bound, 4 * bound)
     study = Study(dataset=data, arms=(arm,), batch_size=2000, steps=20, eval_every=1, learning_rate=rates, trials=1)
@@ -230,9 +231,11 @@ def test_centred_arms_mirror_each_other_to_the_last_trial(centring, mnist):
 
 def test_model_decides_about_bias_and_bound():
     data = noise()
-    found = {name: theory.curvature(data, "normal", name) for name in ("softmax", "softmax_nobias", "mlp", "mlp_bn")}
+    found = {
+        name: theory.compute_sharpness(data, "normal", name) for name in ("softmax", "softmax_nobias", "mlp", "mlp_bn")
+    }
     assert [c.bias for c in found.values()] == [True, False, True, False]
-    assert [c.learning_rate_bound is not None for c in found.values()] == [True, True, False, False]
+    assert [c.max_stable_learning_rate is not None for c in found.values()] == [True, True, False, False]
     assert found["mlp"].largest == found["softmax"].largest
 
 
@@ -255,10 +258,12 @@ def linear(start: float, squares: bool) -> Model:
 
 def test_bound_is_given_for_linear_networks_from_zero_alone():
     data = noise()
-    found = theory.curvature(data, "normal", linear(0.0, squares=False))
-    assert found.learning_rate_bound == theory.curvature(data, "normal", "softmax").learning_rate_bound
-    assert theory.curvature(data, "normal", linear(0.1, squares=False)).learning_rate_bound is None
-    assert theory.curvature(data, "normal", linear(0.0, squares=True)).learning_rate_bound is None
+    found = theory.compute_sharpness(data, "normal", linear(0.0, squares=False))
+    assert (
+        found.max_stable_learning_rate == theory.compute_sharpness(data, "normal", "softmax").max_stable_learning_rate
+    )
+    assert theory.compute_sharpness(data, "normal", linear(0.1, squares=False)).max_stable_learning_rate is None
+    assert theory.compute_sharpness(data, "normal", linear(0.0, squares=True)).max_stable_learning_rate is None
 
 
 def test_refusals_say_why(mnist):
@@ -286,9 +291,9 @@ def test_refusals_say_why(mnist):
     with pytest.raises(InputError, match="model: 'bare' does not say"):
         theory.translate(bare, params, state, data, source="normal")
     with pytest.raises(InputError, match="model: the first layer of 'bare' does not read pixels directly"):
-        theory.curvature(data, "normal", bare)
+        theory.compute_sharpness(data, "normal", bare)
     with pytest.raises(InputError, match="method: 'sparse'"):
-        theory.curvature(data, method="sparse")  # pyright: ignore[reportArgumentType]
+        theory.compute_sharpness(data, method="sparse")  # pyright: ignore[reportArgumentType]
 
 
 def test_own_affine_arm_is_taken_at_its_word():
@@ -296,7 +301,7 @@ def test_own_affine_arm_is_taken_at_its_word():
     arm = Preprocess(
         lambda images: (), lambda params, x: x / 100.0, "own", lambda params, shape: (ones / 100, 0 * ones)
     )
-    found = theory.curvature(noise(), arm, "softmax_nobias")
+    found = theory.compute_sharpness(noise(), arm, "softmax_nobias")
     x = noise().x_train.reshape(60, -1) / 100
     assert found.largest == pytest.approx(np.linalg.eigvalsh(x.T @ x / 60)[-1], rel=1e-6)
     assert found.to_dict()["arm"] == "own"

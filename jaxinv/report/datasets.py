@@ -59,12 +59,14 @@ class Datasets:
 
     def _bound(self, dataset: "Dataset", arm: str, model: str) -> float | None:
         from jaxinv.models import get_model
-        from jaxinv.theory import curvature
+        from jaxinv.theory import compute_sharpness
 
         key = (dataset.fingerprint, arm, model)
         if key not in self._bounds:
             reads_pixels = get_model(model).pixel_weights is not None
-            self._bounds[key] = curvature(dataset, arm, model).learning_rate_bound if reads_pixels else None
+            self._bounds[key] = (
+                compute_sharpness(dataset, arm, model).max_stable_learning_rate if reads_pixels else None
+            )
         return self._bounds[key]
 
 

@@ -1,5 +1,6 @@
 """What can be said about a preprocessing without training: sharpness, stable learning rates, the affine fold."""
 
-from jaxinv.theory.sharpness import Curvature, Translation, curvature, refuse_fold, train_one, translate
+from jaxinv.theory.fold import Translation, refuse_fold, translate
+from jaxinv.theory.sharpness import Sharpness, compute_sharpness, train_one
 
-__all__ = ["Curvature", "Translation", "curvature", "refuse_fold", "train_one", "translate"]
+__all__ = ["Sharpness", "Translation", "compute_sharpness", "refuse_fold", "train_one", "translate"]

@@ -103,7 +103,7 @@ class Lab:
         """The learning rate up to which gradient descent is stable at the start of softmax regression under an arm; NaN
         for images in which there is nothing."""
         if arm not in self._bounds:
-            found = theory.curvature(self.data, arm).learning_rate_bound
+            found = theory.compute_sharpness(self.data, arm).max_stable_learning_rate
             self._bounds[arm] = float("nan") if found is None else found
         return self._bounds[arm]
 
