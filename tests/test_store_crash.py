@@ -6,6 +6,7 @@ no threads.
 
 import contextlib
 import errno
+import io
 import os
 import random
 import signal
@@ -16,6 +17,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from subprocess import PIPE
+from typing import Any
 
 import numpy as np
 import pytest
@@ -146,17 +148,18 @@ def test_full_disk(tmp_path: Path) -> None:
 
 def test_disk_fills_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stand-in for a quota: no more than so many bytes in all, in steps of 700."""
-    create, room = files._create, 0
+    opened, room = Path.open, 0
 
-    def limited(path: Path, data: bytes, durable: bool) -> None:
-        nonlocal room
-        if len(data) > room:
-            create(path, data[:room], durable)
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        room -= len(data)
-        create(path, data, durable)
+    class Limited(io.FileIO):
+        def write(self, data: Any) -> int:
+            nonlocal room
+            if len(data) > room:
+                super().write(data[:room])
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            room -= len(data)
+            return super().write(data)
 
-    monkeypatch.setattr(files, "_create", limited)
+    monkeypatch.setattr(Path, "open", lambda path, mode="r": Limited(path, mode) if "x" in mode else opened(path, mode))
     refusals: set[str] = set()
     at_once = None
     while at_once is None:
@@ -172,7 +175,7 @@ def test_disk_fills_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
             continue
         except DataError as error:
             refusals.add(str(error).partition(": ")[2])
-            assert not list(folder.rglob(".tmp/*"))
+            assert not list(folder.rglob(".part-*"))
         room = 10**9
         with open_store(folder) as store:
             assert store.notes == []
@@ -180,7 +183,7 @@ def test_disk_fills_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
             fill(store)
             store.finish()
         check_values(load(folder))
-        assert not list(folder.rglob("*.tmp*"))
+        assert not list(folder.rglob(".part-*"))
     reason = "cannot be written (No space left on device); what was finished is kept; put that right and run the same"
     assert refusals == {f"{reason} command again"}
     assert len(list(tmp_path.iterdir())) > 15
@@ -192,10 +195,16 @@ def test_finished_run_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyP
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(files, "_create", full)
+    monkeypatch.setattr(files, "replace_file", full)
     with open_store(tmp_path) as store:
         store.finish()
         xr.testing.assert_identical(store.read(), whole)
+
+
+def test_what_a_crash_left_is_removed(tmp_path: Path) -> None:
+    (tmp_path / ".part-1f").write_bytes(b"half")
+    whole_run(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == [".lock", "results.zarr", "study.json"]
 
 
 def test_second_run_in_one_process(tmp_path: Path) -> None:

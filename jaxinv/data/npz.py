@@ -14,6 +14,7 @@ import numpy as np
 
 from jaxinv.data.dataset import Dataset
 from jaxinv.errors import DataError, InputError, one_line
+from jaxinv.utils.memory import available_bytes
 
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 MOST_BYTES = 16 * 2**30
@@ -119,17 +120,3 @@ def _header(path: Path, key: str, member: IO[bytes]) -> tuple[tuple[int, ...], n
     if min(shape, default=0) < 0:
         raise DataError(f"{path}: {key} has the impossible shape {shape}")
     return shape, dtype
-
-
-def available_bytes() -> int:
-    """Memory that can be had without swapping, in bytes."""
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass  # not Linux: all of the memory is then the limit
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return MOST_BYTES

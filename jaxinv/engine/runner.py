@@ -28,6 +28,7 @@ from jaxinv.store import PER_TRIAL, Memory, ResultBlock, Schema, Store, check_fo
 from jaxinv.study import Study
 from jaxinv.training import keys
 from jaxinv.training.trial import Data, Outcome
+from jaxinv.utils.memory import available_bytes
 from jaxinv.utils.progress import Report, reporting
 
 LOG = logging.getLogger(__name__)
@@ -158,7 +159,7 @@ def check_memory(schema: Schema, *, stored: bool) -> None:
     for the numbers of the trials and for which of them are done.
     """
     needed = 32 * schema.trials + (0 if stored else 2 * sum(schema.nbytes(name) for name in PER_TRIAL))
-    free = sizing.host_bytes()
+    free = available_bytes()
     if needed > free:
         wanted, there = (f"{size / 2**30:.1f} GiB" for size in (needed, free))
         instead = "" if stored else ", or an out folder, which needs less"

@@ -1,7 +1,6 @@
 """How many trials at once: from the shapes of a job and the memory of a device, before anything is compiled."""
 
 import math
-import os
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -12,6 +11,7 @@ from jax.extend import core as jex
 from jaxinv.engine.job import Group, Job
 from jaxinv.models import Model
 from jaxinv.training import keys
+from jaxinv.utils.memory import available_bytes
 
 Device = Any  # jax.Device, which type checkers take for a variable
 
@@ -147,14 +147,7 @@ def free_bytes(device: Device) -> int:
     stats = device.memory_stats()
     if stats and "bytes_limit" in stats:
         return stats["bytes_limit"] - stats["bytes_in_use"]
-    return host_bytes()
-
-
-def host_bytes() -> int:
-    """Memory of this machine that is free now; a guess where the system does not say."""
-    if hasattr(os, "sysconf") and "SC_AVPHYS_PAGES" in os.sysconf_names:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return 4 << 30
+    return available_bytes()
 
 
 def _inner(equation: jex.JaxprEqn) -> list[Any]:

@@ -3,17 +3,15 @@
 A folder is a local one, or anything that fsspec opens: "s3://bucket/run", "gs://…", "memory://…".
 """
 
-import contextlib
 import errno
 import os
 import shutil
-import uuid
 from pathlib import Path
 from typing import Protocol
 
 from jaxinv.errors import DataError, InputError, first_line
+from jaxinv.utils.files import replace_file
 
-SCRATCH = ".tmp"
 REFUSALS = (OSError, ValueError, NotImplementedError)  # how file systems of fsspec say no
 KEPT = "what was finished is kept; put that right and run the same command again"
 
@@ -68,18 +66,13 @@ class LocalFiles:
 
     def write(self, key: str, data: bytes, *, durable: bool = False) -> None:
         target = self.root / key
-        # In a folder of its own on the same file system: what a crash leaves never lies among the Zarr files.
-        part = self.root / SCRATCH / uuid.uuid4().hex
         try:
-            _create(part, data, durable)
-            try:
-                part.replace(target)
+            try:  # first in the run's own folder: what a crash leaves never lies among the Zarr files
+                replace_file(target, data, scratch=self.root, durable=durable)
             except FileNotFoundError:
                 target.parent.mkdir(parents=True, exist_ok=True)
-                part.replace(target)
+                replace_file(target, data, scratch=self.root, durable=durable)
         except OSError as error:
-            with contextlib.suppress(OSError):
-                part.unlink(missing_ok=True)
             raise DataError(f"{target}: cannot be written ({error.strerror}); {KEPT}") from error
 
     def remove(self, key: str) -> None:
@@ -107,11 +100,6 @@ class LocalFiles:
         except OSError as error:
             kind = DataError if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO) else InputError
             raise kind(f"out: {str(self)!r} cannot be made ({error.strerror})") from error
-
-    def tidy(self) -> None:
-        """Remove what files passed through, unless somebody is using it."""
-        with contextlib.suppress(OSError):
-            (self.root / SCRATCH).rmdir()
 
 
 class RemoteFiles:
@@ -178,9 +166,6 @@ class RemoteFiles:
     def prepare(self) -> None:
         """Nothing to do: object stores have no folders."""
 
-    def tidy(self) -> None:
-        """Nothing to do."""
-
 
 def open_files(place: str | os.PathLike[str]) -> LocalFiles | RemoteFiles:
     """The folder at a path or a URL; nothing is made yet."""
@@ -195,20 +180,3 @@ def open_files(place: str | os.PathLike[str]) -> LocalFiles | RemoteFiles:
         return LocalFiles(Path(text).expanduser())
     except RuntimeError as error:
         raise InputError(f"out: {text!r} is not the name of a folder ({error})") from None
-
-
-def _create(path: Path, data: bytes, durable: bool) -> None:
-    for _ in range(100):  # another process may tidy up in between
-        try:
-            file = path.open("xb")
-            break
-        except FileNotFoundError:
-            with contextlib.suppress(FileExistsError):
-                path.parent.mkdir(parents=True)
-    else:
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
-    with file:
-        file.write(data)
-        if durable:
-            file.flush()
-            os.fsync(file.fileno())

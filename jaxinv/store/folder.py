@@ -1,6 +1,5 @@
 """Whether a folder may take a run's results: what it holds, and whether that is the same study."""
 
-import hashlib
 import json
 import os
 from pathlib import Path
@@ -9,13 +8,14 @@ from typing import Any, NamedTuple
 from jaxinv.errors import DataError, InputError
 from jaxinv.results.schema import Schema
 from jaxinv.store import zarr_files
-from jaxinv.store.files import SCRATCH, Files, LocalFiles, open_files
+from jaxinv.store.files import Files, LocalFiles, open_files
 from jaxinv.store.lock import LOCK, MEMBERS, PLAN
-from jaxinv.study import Study
+from jaxinv.study import Study, study_hash
+from jaxinv.utils.files import PART
 
 STUDY = "study.json"
 STUDY_FIELDS = {"dataset", "arms", "model", "trials", "seed"}
-OWN = {SCRATCH, LOCK, MEMBERS, PLAN}
+OWN = {LOCK, MEMBERS, PLAN}
 
 
 class Stored(NamedTuple):
@@ -65,12 +65,6 @@ class Stored(NamedTuple):
         return schema, own["block"]
 
 
-def study_hash(fields: dict[str, Any]) -> str:
-    """The hash that `Study.hash` has, from a study's fields: objects of the user's own are only names in a file."""
-    fields = {name: value for name, value in fields.items() if name != "trials"}
-    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
-
-
 def inspect(files: Files) -> Stored | None:
     """What a folder holds: None where it is new or empty.
 
@@ -78,8 +72,8 @@ def inspect(files: Files) -> Stored | None:
       InputError: it holds something else.
       DataError: it holds results that do not say, any more, what they are of.
     """
-    names = files.names()
-    if names is None or not set(names) - OWN:
+    names = [name for name in files.names() or () if name not in OWN and not name.startswith(PART)]
+    if not names:
         return None
     root, problem = _root(files)
     fields, damage = _study(files)
@@ -88,7 +82,7 @@ def inspect(files: Files) -> Stored | None:
     else:
         ours = fields is not None or root is not None
     if not ours:
-        shown = ", ".join(name for name in names if name not in OWN)
+        shown = ", ".join(names)
         shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
         raise InputError(f"out: {str(files)!r} holds something else ({shown}); give a new or an empty folder")
     own = _own(files, root)

@@ -16,13 +16,14 @@ from jaxinv.store import plan as plans
 from jaxinv.store import zarr_files
 from jaxinv.store.blocks import Blocks
 from jaxinv.store.documents import lay_out, problems, put_chunk
-from jaxinv.store.files import SCRATCH, Files, open_files
+from jaxinv.store.files import Files, open_files
 from jaxinv.store.folder import STUDY, Stored, check_folder, check_study, inspect
 from jaxinv.store.lock import PLAN, Lock, acquire, join
 from jaxinv.store.progress import Progress
 from jaxinv.store.reading import WEIGHT_DELTA, check_weight_delta, identity, naming, results
 from jaxinv.store.zarr_files import MARK, Damaged
 from jaxinv.study import Study
+from jaxinv.utils.files import PART
 
 
 class Store:
@@ -93,7 +94,6 @@ class Store:
                 plans.wait(files, token, timeout)
                 lock = join(files)
                 stack.callback(lock.release)
-                stack.callback(files.tidy)
                 plan = plans.wait(files, token, 0)  # once more: process 0 may have gone before this one held the folder
                 store = cls(files, schema, plan.block, plan.attrs, lock)
                 store._progress.filled[:] = plan.filled
@@ -103,12 +103,13 @@ class Store:
                 files.prepare()
                 lock = acquire(files)
                 stack.callback(lock.release)
-                stack.callback(files.tidy)
                 stored = inspect(files)  # once more, now that nobody changes it
                 if stored is not None:
                     check_study(files, stored, study, fingerprint)
                     block = _stored_block(files, stored, schema) or block
-                files.remove(SCRATCH)
+                for name in files.names() or ():
+                    if name.startswith(PART):  # of a process that died
+                        files.remove(name)
                 store = cls(files, schema, block, attrs, lock)
                 store._begin(study, stored)
                 if process_count > 1:

@@ -2,10 +2,12 @@
 
 import contextlib
 import os
-import tempfile
+import uuid
 from pathlib import Path
 
 from jaxinv.errors import DataError, InputError
+
+PART = ".part-"  # how the name of a file begins that is not whole yet
 
 
 def make_folder(path: str | os.PathLike[str]) -> Path:
@@ -24,33 +26,43 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
     return Path(path)
 
 
+def replace_file(path: Path, content: bytes, *, scratch: Path | None = None, durable: bool = False) -> None:
+    """Put a file in its place in one step: a reader, or the next run after a crash, finds the old one or the new one.
+
+    Args:
+      path: the file; its folder is there.
+      content: all of it.
+      scratch: the folder, on the same file system, where it is written first; by default its own.
+      durable: wait until the disk has it, so that a power failure does not take it away either.
+
+    Raises:
+      OSError: the disk is full or the folder cannot be written; the old file is as it was.
+    """
+    part = (scratch or path.parent) / f"{PART}{uuid.uuid4().hex}"
+    try:
+        with part.open("xb") as file:
+            file.write(content)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
-    """Put a file in its place in one step: a reader, or a crash, finds the old one or the new one.
+    """`replace_file`, with the error in words.
 
     Raises:
       DataError: the disk is full or the folder cannot be written; the old file is as it was.
     """
-    path = Path(path)
-    temporary = None
     try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            temporary = file.name
-            file.write(content)
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
+        replace_file(Path(path), content)
     except OSError as error:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
         raise DataError(f"{path}: cannot be written: {error.strerror}") from None
 
 
 def write_text(path: str | os.PathLike[str], content: str) -> None:
     """`write_bytes` of UTF-8 text."""
     write_bytes(path, content.encode())
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

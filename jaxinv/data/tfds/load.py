@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from jaxinv.data.dataset import Dataset
-from jaxinv.data.npz import ARRAYS, available_bytes, read_arrays, write_arrays
+from jaxinv.data.npz import ARRAYS, read_arrays, write_arrays
 from jaxinv.data.tfds.folders import DESCRIPTIONS, Request, data_root, find_prepared, parse, quiet
 from jaxinv.errors import DataError, InputError
+from jaxinv.utils.memory import available_bytes
 
 CACHE = "jaxinv.npz"
 _CACHE_FORMAT = 1

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxinv.data.npz import available_bytes
 from jaxinv.errors import DataError, InputError, one_line
+from jaxinv.utils.memory import available_bytes
 
 _CHUNK = 2048  # records fetched at a time
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # Pillow's name for so many channels of 8 bits
