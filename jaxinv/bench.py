@@ -248,4 +248,4 @@ def draw(result: dict[str, Any], folder: str) -> None:
     axes.set_ylabel("trials per second")
     axes.set_ylim(top=ceiling * 2)
     plots.save(figure, out / "bench.png")
-    files.write_text(out / "bench.json", json.dumps(result, indent=1) + "\n")
+    files.write_json(out / "bench.json", result)

@@ -22,7 +22,7 @@ from jaxinv.report.terminal import interval, number
 from jaxinv.stats.comparison import p_text
 from jaxinv.study import Study
 from jaxinv.training import weight_change as weight_changes
-from jaxinv.utils.files import write_text
+from jaxinv.utils.files import write_json
 from jaxinv.utils.jsonable import jsonable
 from jaxinv.utils.progress import Report
 from jaxinv.utils.tables import text_table
@@ -98,7 +98,7 @@ def replicate(
     }
     draw(folder, results, border)
     summary["seconds"]["total"] = round(time.monotonic() - started, 3)
-    write_text(folder / "summary.json", json.dumps(summary, indent=2) + "\n")
+    write_json(folder / "summary.json", summary)
     return summary
 
 

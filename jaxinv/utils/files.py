@@ -1,9 +1,11 @@
-"""Writing files whole or not at all."""
+"""Files that are written whole or not at all."""
 
 import contextlib
+import json
 import os
 import uuid
 from pathlib import Path
+from typing import Any
 
 from jaxinv.errors import DataError, InputError
 
@@ -66,3 +68,8 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
 def write_text(path: str | os.PathLike[str], content: str) -> None:
     """`write_bytes` of UTF-8 text."""
     write_bytes(path, content.encode())
+
+
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
+    """`write_text` of JSON with an indent, to be read by people too."""
+    write_text(path, json.dumps(value, indent=2) + "\n")

@@ -1,6 +1,6 @@
-"""What tells an object of the user's own from another: its name, and a digest of what it does.
+"""Name and fingerprint of a user's own object: the fingerprint is a digest of what the object does.
 
-A study that names a function or network of the user's own must not take results that another one left in its folder.
+With it a study with a user's own function or network does not resume from the results of a different one.
 The digest covers code, constants, defaults, closures, attributes, arrays, and the functions, classes and constants of
 the same program that the code names. It does not follow what installed packages do inside (their versions are recorded
 with the results), nor data that code reads while it runs.

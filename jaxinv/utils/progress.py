@@ -1,4 +1,4 @@
-"""How far a wait has come: a bar on a terminal, plain lines elsewhere, always on standard error."""
+"""Progress on standard error: a bar on a terminal, plain lines elsewhere."""
 
 import contextlib
 import sys
@@ -9,7 +9,7 @@ Report = Callable[[int, int], None]  # (done, total)
 
 
 def say(line: str) -> None:
-    """A line on standard error, which may be closed or full: that is no reason to lose results."""
+    """Print a line on standard error. A closed or full one is ignored, because results matter more than notes."""
     with contextlib.suppress(OSError):
         if sys.stderr is not None:  # print would take None for standard output
             print(line, file=sys.stderr, flush=True)
@@ -19,8 +19,8 @@ def say(line: str) -> None:
 def reporting(what: str, show: Report | bool | None, unit: str = "trials") -> Iterator[Report]:
     """A function to call with (done, total).
 
-    `show`: a function of your own; True for a bar or lines; False for neither; None for a bar where standard error is a
-    terminal and nothing elsewhere.
+    `show`: a function of your own; True for a bar or lines; False for neither; None for a bar, and that only where
+    standard error is a terminal.
     """
     if callable(show):
         yield show

@@ -12,7 +12,7 @@ from jaxinv.errors import InputError, unknown
 from jaxinv.experiments.claims import inversion, light, rates, remedies, seconds
 from jaxinv.experiments.claims.claim import Claim
 from jaxinv.experiments.claims.lab import Lab
-from jaxinv.utils.files import make_folder, write_text
+from jaxinv.utils.files import make_folder, write_json
 from jaxinv.utils.progress import Report
 from jaxinv.utils.tables import WIDTH, text_table
 
@@ -88,7 +88,7 @@ def run_claims(
         draw(lab)
     result["seconds"] = round(time.monotonic() - started, 3)
     if lab.out is not None:
-        write_text(lab.out / "claims.json", json.dumps(result, indent=2) + "\n")
+        write_json(lab.out / "claims.json", result)
     return result
 
 
