@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from jaxinv.data import Dataset as Dataset
     from jaxinv.data import load_dataset as load_dataset
     from jaxinv.data import relight as relight
-    from jaxinv.engine.job import make_trial as make_trial
     from jaxinv.engine.runner import run as run
+    from jaxinv.engine.single_trial import make_trial as make_trial
     from jaxinv.errors import DataError as DataError
     from jaxinv.errors import InputError as InputError
     from jaxinv.models import Model as Model
@@ -47,7 +47,7 @@ _HOME = {
     "from_nnx": "models",
     "load": "store",
     "load_dataset": "data",
-    "make_trial": "engine.job",
+    "make_trial": "engine.single_trial",
     "relight": "data",
     "run": "engine.runner",
 }

@@ -16,9 +16,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxinv.engine import runner, sizing
-from jaxinv.engine.job import Job, prepare
-from jaxinv.engine.sizing import Device
+from jaxinv.engine.devices import local_devices
+from jaxinv.engine.resolve import ResolvedStudy, resolve
+from jaxinv.engine.trial_batch import Device, flops
+from jaxinv.engine.trial_runner import TrialRunner
 from jaxinv.errors import InputError, first_line, whole
 from jaxinv.study import Study
 from jaxinv.utils import files
@@ -58,23 +59,23 @@ def measure(
       ceilings that these are; `plan`: the chunk and why; `peak_bytes`: of the process, and of the device if it tells.
     """
     most = whole("most", most)
-    chosen = runner.local_devices(devices)
+    chosen = local_devices(devices)
     counts = [count for count in (10**power for power in range(10)) if count < most] + [most]
     rows: list[dict[str, Any]] = []
     with reporting("measuring", progress, unit="sizes") as report:
         report(0, len(counts) + 1)
         ceilings = {"flops": product_rate(chosen), "bytes": copy_rate(chosen)}
-        job = prepare(study, data_dir=data_dir)
+        resolved = resolve(study, data_dir=data_dir)
         for done, count in enumerate(counts, 1):
             report(done, len(counts) + 1)
-            rows.append(row(replace(job, study=study.replace(trials=count)), chosen, chunk, ceilings))
+            rows.append(row(replace(resolved, study=study.replace(trials=count)), chosen, chunk, ceilings))
         report(len(counts) + 1, len(counts) + 1)
     stats = chosen[0].memory_stats() or {}
     return {
         "study": study.to_dict(),
         "machine": machine(chosen),
         "ceilings": ceilings,
-        "job": {"flops": sizing.flops(job), "bytes": least_bytes(job)},
+        "job": {"flops": flops(resolved), "bytes": least_bytes(resolved)},
         "rows": rows,
         "plan": rows[-1]["plan"],
         "peak_bytes": {
@@ -84,13 +85,15 @@ def measure(
     }
 
 
-def row(job: Job, devices: tuple[Device, ...], chunk: int | None, ceilings: dict[str, float]) -> dict[str, Any]:
+def row(
+    resolved: ResolvedStudy, devices: tuple[Device, ...], chunk: int | None, ceilings: dict[str, float]
+) -> dict[str, Any]:
     """One number of trials: compile, run a few times, and compare with the ceilings."""
-    trials = job.study.trials
-    worker = runner.Worker(job, devices, chunk, per_image=False)
+    trials = resolved.study.trials
+    runner = TrialRunner(resolved, devices, chunk)
 
     def once() -> None:
-        for _ in worker.blocks(range(trials)):
+        for _ in runner.run(range(trials)):
             pass
 
     once()  # compiles
@@ -98,13 +101,13 @@ def row(job: Job, devices: tuple[Device, ...], chunk: int | None, ceilings: dict
     seconds = median(samples)
     return {
         "trials": trials,
-        "compile_seconds": worker.compile_seconds,
+        "compile_seconds": runner.compile_seconds,
         "seconds": seconds,
         "samples": samples,
         "trials_per_second": trials / seconds,
-        "flops_share": sizing.flops(job) * trials / seconds / ceilings["flops"],
-        "bytes_share": least_bytes(job) * trials / seconds / ceilings["bytes"],
-        "plan": worker.why,
+        "flops_share": flops(resolved) * trials / seconds / ceilings["flops"],
+        "bytes_share": least_bytes(resolved) * trials / seconds / ceilings["bytes"],
+        "plan": runner.plan,
     }
 
 
@@ -118,12 +121,12 @@ def sampled(run: Callable[[], object]) -> list[float]:
     return samples
 
 
-def least_bytes(job: Job) -> float:
+def least_bytes(resolved: ResolvedStudy) -> float:
     """Bytes that one trial has to move: each batch once; in each update weights, gradient and new weights."""
-    study = job.study
-    weights = sum(leaf.size * 4 for leaf in jax.tree.leaves(job.parameters))
+    study = resolved.study
+    weights = sum(leaf.size * 4 for leaf in jax.tree.leaves(resolved.parameters))
     networks = len(study.arms) * len(study.learning_rates)
-    pixels = study.steps * study.batch_size * job.dataset.x_train[0].size * len(job.groups)
+    pixels = study.steps * study.batch_size * resolved.dataset.x_train[0].size * len(resolved.groups)
     return float(pixels + 3 * study.steps * networks * weights)
 
 

@@ -39,7 +39,8 @@ def batch(shape: tuple[int, int, int], count: int = 6, classes: int = 3, dtype: 
 
 
 def loss(model: Model, params: Any, state: Any, images: Any, labels: Any, *, train: bool = True) -> jax.Array:
-    logits, _ = model.apply(params, state, images, train=train, key=KEY)
+    network = model.bind(images.shape[1:], 3)
+    logits, _ = network.apply(params, state, images, train=train, key=KEY)
     return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
 
 
@@ -182,6 +183,7 @@ def test_fold_is_exact(name: str, shape: tuple[int, int, int]):
 def test_folded_and_unfolded_training_agree_over_ten_steps(name: str):
     with jax.enable_x64(True):
         model, shape = get_model(name), (8, 8, 1)
+        network = model.bind(shape, 3)
         images, labels = batch(shape, 10 * 8)
         images, labels = images.reshape(10, 8, *shape), labels.reshape(10, 8)
         scale, offset = affine(name, shape)
@@ -194,8 +196,8 @@ def test_folded_and_unfolded_training_agree_over_ten_steps(name: str):
 
                 def objective(p: Any) -> Any:
                     if folded:
-                        return model.apply(fold(p, scale, offset), state, x[0], train=True, key=KEY)
-                    return model.apply(p, state, scale[None] * x[0] + offset[None], train=True, key=KEY)
+                        return network.apply(fold(p, scale, offset), state, x[0], train=True, key=KEY)
+                    return network.apply(p, state, scale[None] * x[0] + offset[None], train=True, key=KEY)
 
                 def total(p: Any) -> Any:
                     logits, after = objective(p)
@@ -263,12 +265,12 @@ def test_initial_weights_have_the_stated_spread():
 
 @pytest.mark.parametrize("name", ["mlp", "cnn_bn"])
 def test_many_networks_at_once_equal_one_at_a_time(name: str):
-    model, keys = get_model(name), jax.random.split(KEY, 3)
+    network, keys = get_model(name).bind((8, 8, 1), 3), jax.random.split(KEY, 3)
     images, _ = batch((8, 8, 1), dtype=np.float32)
 
     def trial(key: jax.Array) -> Any:
-        params, state = model.init(key, (8, 8, 1), 3)
-        return params, model.apply(params, state, images, train=True, key=key)
+        params, state = network.init(key)
+        return params, network.apply(params, state, images, train=True, key=key)
 
     together = jax.jit(jax.vmap(trial))(keys)
     shapes = jax.eval_shape(jax.vmap(trial), keys)
@@ -280,18 +282,18 @@ def test_many_networks_at_once_equal_one_at_a_time(name: str):
 def test_dropout_halves_the_units_and_only_in_training():
     """Over many keys the mean logits are those of evaluation: the layer after dropout is linear, and what is kept is
     doubled."""
-    model = get_model("deep_mnist")
-    params, state = model.init(KEY, (4, 4, 1), 3)
+    network = get_model("deep_mnist").bind((4, 4, 1), 3)
+    params, state = network.init(KEY)
     images, _ = batch((4, 4, 1), 2, dtype=np.float32)
-    apply = jax.jit(lambda key: model.apply(params, state, images, train=True, key=key)[0])
+    apply = jax.jit(lambda key: network.apply(params, state, images, train=True, key=key)[0])
     drawn = np.asarray(jax.vmap(apply)(jax.random.split(KEY, 500)))
-    calm = np.asarray(model.apply(params, state, images, train=False, key=None)[0])
+    calm = np.asarray(network.apply(params, state, images, train=False, key=None)[0])
     error = drawn.std(0) / 500**0.5
     assert np.all(drawn.std(0) > 0)
     assert np.all(np.abs(drawn.mean(0) - calm) < 5 * error)
     np.testing.assert_array_equal(apply(KEY), apply(KEY))
     with pytest.raises(InputError, match="model: 'deep_mnist' needs a key to be trained"):
-        model.apply(params, state, images, train=True, key=None)
+        network.apply(params, state, images, train=True, key=None)
 
 
 @pytest.mark.parametrize("shape", [(4, 4, 1), (5, 7, 2), (32, 32, 3)])
@@ -310,22 +312,22 @@ def test_fifty_updates_teach_something(name: str, rate: float, least: float):
     """50 updates of 100 digits: accuracy on 1,000 others, evaluated as a study evaluates them."""
     digits = data.load_dataset("mnist")
     images, labels = jnp.asarray(digits.x_train[:5000] / np.float32(255)), jnp.asarray(digits.y_train[:5000])
-    model = get_model(name)
+    network = get_model(name).bind((28, 28, 1), 10)
 
     @jax.jit
     def train(key: jax.Array, images: jax.Array, labels: jax.Array) -> Any:
         def step(at: Any, x: Any) -> Any:
             def objective(params: Any) -> Any:
-                logits, state = model.apply(params, at[1], x[0], train=True, key=key)
+                logits, state = network.apply(params, at[1], x[0], train=True, key=key)
                 return optax.softmax_cross_entropy_with_integer_labels(logits, x[1]).mean(), state
 
             gradient, state = jax.grad(objective, has_aux=True)(at[0])
             return (jax.tree.map(lambda p, g: p - rate * g, at[0], gradient), state), None
 
-        at, _ = jax.lax.scan(step, model.init(key, (28, 28, 1), 10), (images, labels))
+        at, _ = jax.lax.scan(step, network.init(key), (images, labels))
         return at
 
     params, state = train(KEY, images.reshape(50, 100, 28, 28, 1), labels.reshape(50, 100))
     test = jnp.asarray(digits.x_test[:1000] / np.float32(255))
-    logits, _ = model.apply(params, state, test, train=False, key=None)
+    logits, _ = network.apply(params, state, test, train=False, key=None)
     assert np.mean(np.argmax(logits, 1) == digits.y_test[:1000]) > least

@@ -10,8 +10,9 @@ import xarray as xr
 
 import jaxinv as ji
 from jaxinv import models
-from jaxinv.engine import distributed, program, runner, sizing
-from jaxinv.engine.job import prepare
+from jaxinv.engine import distributed, program, trial_batch
+from jaxinv.engine.devices import in_huge_pages
+from jaxinv.engine.resolve import resolve
 from jaxinv.training import keys
 from tests.datasets import tiny
 
@@ -83,11 +84,12 @@ def test_trials_differ(whole: xr.Dataset) -> None:
 
 def test_one_trace_for_arms_chunks_and_repeats() -> None:
     base, traces = models.get_model("softmax"), 0
+    bound = base.bind(tiny().image_shape, tiny().classes)
 
     def apply(*args: Any, **kwargs: Any) -> Any:
         nonlocal traces
         traces += 1
-        return base.apply(*args, **kwargs)
+        return bound.apply(*args, **kwargs)
 
     counted = ji.Model("counted", base.init, apply, base.fold, base.fold_refusal, base.pixel_weights)
     study = SMALL.replace(model=counted, arms=("normal", "inverted", "signed", "pixel_mean"), trials=19)
@@ -161,8 +163,8 @@ def test_memory_that_runs_out_halves_the_chunk(whole: xr.Dataset, monkeypatch: p
     call, sizes = program.Program.__call__, []
 
     def scarce(self: program.Program, *args: Any) -> Any:
-        sizes.append(self.plan.per_device)
-        if self.plan.per_device > 2:
+        sizes.append(self.spec.trial_batch)
+        if self.spec.trial_batch > 2:
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes.")
         return call(self, *args)
 
@@ -213,9 +215,9 @@ def test_a_stored_run_resumes_and_grows(tmp_path: Any, whole: xr.Dataset) -> Non
 def test_blocks_are_shared_evenly(
     monkeypatch: pytest.MonkeyPatch, trials: int, call: int, processes: int, length: int
 ) -> None:
-    monkeypatch.setattr(sizing, "trials_a_second", lambda job, device: 228.0)
-    job = prepare(SMALL.replace(trials=trials))
-    assert sizing.block_length(job, tuple(jax.devices()[:1]), call, processes) == length
+    monkeypatch.setattr(trial_batch, "trials_a_second", lambda resolved, device: 228.0)
+    resolved = resolve(SMALL.replace(trials=trials))
+    assert trial_batch.store_block_length(resolved, tuple(jax.devices()[:1]), call, processes) == length
 
 
 def test_refuses_what_is_no_study_and_no_results() -> None:
@@ -253,10 +255,10 @@ def test_refuses_a_batch_larger_than_the_data() -> None:
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
 def test_devices_read_training_images_where_they_are(dtype: Any) -> None:
     images = np.random.default_rng(0).integers(0, 256, (7001, 28, 28, 1)).astype(dtype)[1:]
-    copy = runner.in_huge_pages(images)
+    copy = in_huge_pages(images)
     np.testing.assert_array_equal(copy, images)
     assert copy.dtype == images.dtype
-    placed = jax.device_put(copy, program.everywhere(tuple(jax.local_devices()[:2])))
+    placed = jax.device_put(copy, program.replicated(tuple(jax.local_devices()[:2])))
     assert {part.data.unsafe_buffer_pointer() for part in placed.addressable_shards} == {copy.ctypes.data}
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from jaxinv.training.shuffling import batch_indices, epoch_index
+from jaxinv.training.shuffling import batch_indices, permutation
 
 SIZES = (1, 2, 3, 100, 1000, 55_000, 65_537)
 
@@ -16,7 +16,7 @@ SIZES = (1, 2, 3, 100, 1000, 55_000, 65_537)
 def orders(n: int, count: int, seed: int = 0) -> np.ndarray:
     """[count, n]: the orders that so many keys stand for."""
     keys = jax.random.split(jax.random.key(seed), count)
-    return np.asarray(jax.jit(jax.vmap(lambda key: epoch_index(key, jnp.arange(n), n)))(keys))
+    return np.asarray(jax.jit(jax.vmap(lambda key: permutation(key, jnp.arange(n), n)))(keys))
 
 
 @pytest.mark.parametrize("n", SIZES)
@@ -36,7 +36,7 @@ def test_all_orders_of_a_few_are_equally_likely(n: int) -> None:
 @pytest.mark.parametrize("n", [100, 1009, 55_000])
 def test_first_elements_and_neighbours_are_uniform_over_keys(n: int) -> None:
     keys = jax.random.split(jax.random.key(1), 40_000)
-    drawn = np.asarray(jax.jit(jax.vmap(lambda key: epoch_index(key, jnp.array([0, 1, n - 1]), n)))(keys), np.int64)
+    drawn = np.asarray(jax.jit(jax.vmap(lambda key: permutation(key, jnp.array([0, 1, n - 1]), n)))(keys), np.int64)
     for column in drawn.T:
         assert stats.chisquare(np.bincount(column * 100 // n, minlength=100)).pvalue > 1e-4
     gaps = (drawn[:, 1] - drawn[:, 0]) % n  # of a uniform order: uniform on 1 .. n - 1

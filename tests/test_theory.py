@@ -8,6 +8,7 @@ import pytest
 from jaxinv import theory
 from jaxinv.data import Dataset, load_dataset
 from jaxinv.engine.runner import run
+from jaxinv.engine.single_trial import train_one
 from jaxinv.errors import InputError
 from jaxinv.models import Model, get_model
 from jaxinv.preprocess import Preprocess, get_preprocess
@@ -180,7 +181,7 @@ def test_runner_descends_steadily_below_the_bound_and_not_far_above(arm, mnist):
 )
 def test_fold_onto_raw_pixels_gives_the_same_logits(model, arm, mnist):
     study = Study(dataset=mnist, model=model, steps=20, learning_rate=0.05)
-    params, state = theory.train_one(study, arm=arm)
+    params, state = train_one(study, arm=arm)
     single = theory.translate(model, params, state, mnist, source=arm)
     double = theory.translate(model, params, state, mnist, source=arm, double=True)
     assert single.max_difference <= 1e-4
@@ -195,15 +196,16 @@ def test_fold_onto_raw_pixels_gives_the_same_logits(model, arm, mnist):
     chosen = get_preprocess(arm)
     images = mnist.x_test[:50].astype(np.float32)
     presented = chosen.apply(chosen.fit(mnist.x_train), images)
-    wanted = get_model(model).apply(params, state, presented, train=False, key=None)[0]
-    found = get_model(model).apply(single.params, state, images, train=False, key=None)[0]
+    network = get_model(model).bind(mnist.image_shape, mnist.classes)
+    wanted = network.apply(params, state, presented, train=False, key=None)[0]
+    found = network.apply(single.params, state, images, train=False, key=None)[0]
     np.testing.assert_allclose(found, wanted, atol=1e-4)
 
 
 def test_weights_for_inverted_images_from_weights_for_normal_ones(mnist):
     """The learned weights tweaked by hand: -W, and a bias of b + W1."""
     study = Study(dataset=mnist, steps=20)
-    params, state = theory.train_one(study, arm="normal")
+    params, state = train_one(study, arm="normal")
     found = theory.translate("softmax", params, state, mnist, source="normal", target="inverted", double=True)
     weight, bias = (np.asarray(params["first"][name], np.float64) for name in ("weight", "bias"))
     np.testing.assert_allclose(found.params["first"]["weight"], -weight, atol=1e-7)
@@ -214,7 +216,7 @@ def test_weights_for_inverted_images_from_weights_for_normal_ones(mnist):
 def test_train_one_ends_where_the_trial_of_a_study_ends(mnist):
     study = Study(dataset=mnist, steps=30, learning_rate=(0.005, 0.02), trials=3)
     results = run(study, per_image=True, progress=False)
-    params, _ = theory.train_one(study, arm="inverted", learning_rate=0.02, trial=2)
+    params, _ = train_one(study, arm="inverted", learning_rate=0.02, trial=2)
     x = 1 - mnist.x_test.reshape(1000, -1) / 255
     logits = x @ np.asarray(params["first"]["weight"]).T + np.asarray(params["first"]["bias"])
     correct = results.correct.sel(arm="inverted", learning_rate=0.02, trial=2).values
@@ -272,7 +274,7 @@ def test_refusals_say_why(mnist):
     stiff = Model(
         "stiff",
         get_model("softmax").init,
-        get_model("softmax").apply,
+        get_model("softmax").bind(data.image_shape, 3).apply,
         get_model("softmax").fold,
         lambda scale, offset: "it pads with 0" if np.any(offset) else None,
     )

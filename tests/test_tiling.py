@@ -1,4 +1,4 @@
-"""Evaluation without dark pixels: nothing lit is left out, nothing is out of order, and the numbers are the same."""
+"""Evaluation without dark pixels: nothing order is left out, nothing is out of order, and the numbers are the same."""
 
 from dataclasses import replace
 from typing import Any
@@ -10,9 +10,10 @@ import pytest
 
 import jaxinv as ji
 from jaxinv.data import Dataset, load_dataset
-from jaxinv.engine import job, sizing
+from jaxinv.engine.resolve import resolve
+from jaxinv.engine.trial_batch import flops
 from jaxinv.models import Model, get_model
-from jaxinv.training.tiling import LEAST_IMAGES, PARTS, lay_out, lit_first, tiles
+from jaxinv.training.evaluation_tiles import GROUPS, LEAST_IMAGES, pixel_order, tile, tile_test_set
 from tests.test_models import DENSE, batch, equal, randomised
 
 
@@ -29,94 +30,95 @@ def spotted(count: int, shape: tuple[int, int, int] = (6, 5, 2), share: float = 
     return (rng.integers(1, 256, (count, *shape)) * (rng.random((count, *shape)) < often)).astype(np.uint8)
 
 
-@pytest.mark.parametrize("count", [1, 7, 2 * LEAST_IMAGES + 1, (PARTS + 3) * LEAST_IMAGES])
+@pytest.mark.parametrize("count", [1, 7, 2 * LEAST_IMAGES + 1, (GROUPS + 3) * LEAST_IMAGES])
 def test_no_lit_pixel_is_left_out(count: int) -> None:
     data = images_of(spotted(count))
-    lit = lit_first(data)
-    assert lit is not None
-    assert len(lit.parts) == max(1, min(PARTS, count // LEAST_IMAGES))
-    np.testing.assert_array_equal(np.sort(lit.pixels), np.arange(60))
-    np.testing.assert_array_equal(np.sort(np.concatenate([part.images for part in lit.parts])), np.arange(count))
-    flat = data.x_test.reshape(count, -1)[:, lit.pixels]
-    for part in lit.parts:
-        assert not flat[part.images, part.width :].any()
-        assert flat[part.images, part.width - 1].any() or part.width == 1  # nor could it be narrower
-    assert [part.width for part in lit.parts] == sorted(part.width for part in lit.parts)
-    assert lit_first(data) is lit
+    order = pixel_order(data)
+    assert order is not None
+    assert len(order.groups) == max(1, min(GROUPS, count // LEAST_IMAGES))
+    np.testing.assert_array_equal(np.sort(order.pixels), np.arange(60))
+    np.testing.assert_array_equal(np.sort(np.concatenate([group.images for group in order.groups])), np.arange(count))
+    flat = data.x_test.reshape(count, -1)[:, order.pixels]
+    for group in order.groups:
+        assert not flat[group.images, group.width :].any()
+        assert flat[group.images, group.width - 1].any() or group.width == 1  # nor could it be narrower
+    assert [group.width for group in order.groups] == sorted(group.width for group in order.groups)
+    assert pixel_order(data) is order
 
 
 def test_mnist_needs_three_fifths_of_the_arithmetic() -> None:
     data = load_dataset("mnist")
-    lit = lit_first(data)
-    assert lit is not None
-    work = sum(len(part.images) * part.width for part in lit.parts) / data.x_test.size
+    order = pixel_order(data)
+    assert order is not None
+    work = sum(len(group.images) * group.width for group in order.groups) / data.x_test.size
     assert 0.55 < work < 0.65
-    assert lit.parts[-1].width == (data.x_test.reshape(10_000, -1) > 0).any(axis=0).sum() == 668
+    assert order.groups[-1].width == (data.x_test.reshape(10_000, -1) > 0).any(axis=0).sum() == 668
 
 
 def test_images_that_are_lit_everywhere_stay_as_they_are() -> None:
     bright = np.random.default_rng(0).integers(0, 256, (900, 4, 4, 3), np.uint8)
-    assert lit_first(images_of(bright)) is None
-    assert lit_first(images_of(np.maximum(spotted(900), 1))) is None
+    assert pixel_order(images_of(bright)) is None
+    assert pixel_order(images_of(np.maximum(spotted(900), 1))) is None
 
 
 def test_black_images_keep_one_pixel() -> None:
-    lit = lit_first(images_of(np.zeros((9, 4, 4, 1), np.uint8)))
-    assert lit is not None
-    assert [part.width for part in lit.parts] == [1]
+    order = pixel_order(images_of(np.zeros((9, 4, 4, 1), np.uint8)))
+    assert order is not None
+    assert [group.width for group in order.groups] == [1]
 
 
 @pytest.mark.parametrize("length", [1, 97, LEAST_IMAGES, 10**6])
-@pytest.mark.parametrize("narrow", [True, False])
-def test_each_image_stands_where_it_is_said_to(length: int, narrow: bool) -> None:
+@pytest.mark.parametrize("ordered", [True, False])
+def test_each_image_stands_where_it_is_said_to(length: int, ordered: bool) -> None:
     data = images_of(spotted(2 * LEAST_IMAGES + 3))
-    lit = lit_first(data) if narrow else None
-    tiled, place = lay_out(data.x_test, data.y_test, length, lit)
-    assert all(part.labels.shape[1] <= length for part in tiled)
-    pixels = np.arange(60) if lit is None else lit.pixels
-    width = max(part.images[0, 0].size for part in tiled)
-    rows = [part.images.reshape(part.labels.size, -1) for part in tiled]
+    order = pixel_order(data) if ordered else None
+    made = tile_test_set(data.x_test, data.y_test, length, order)
+    assert all(tiles.labels.shape[1] <= length for tiles in made.groups)
+    pixels = np.arange(60) if order is None else order.pixels
+    width = max(tiles.images[0, 0].size for tiles in made.groups)
+    rows = [tiles.images.reshape(tiles.labels.size, -1) for tiles in made.groups]
     laid = np.concatenate([np.pad(row, ((0, 0), (0, width - row.shape[1]))) for row in rows])
-    np.testing.assert_array_equal(laid[place], data.x_test.reshape(len(place), -1)[:, pixels[:width]])
-    labels = np.concatenate([part.labels.reshape(-1) for part in tiled])
-    np.testing.assert_array_equal(labels[place], data.y_test)
-    assert (np.delete(labels, place) == -1).all()
-    assert not np.delete(laid, place, axis=0).any()
+    position = made.position
+    np.testing.assert_array_equal(laid[position], data.x_test.reshape(len(position), -1)[:, pixels[:width]])
+    labels = np.concatenate([tiles.labels.reshape(-1) for tiles in made.groups])
+    np.testing.assert_array_equal(labels[position], data.y_test)
+    assert (np.delete(labels, position) == -1).all()
+    assert not np.delete(laid, position, axis=0).any()
 
 
 def test_tiles_are_even() -> None:
-    made = tiles(np.ones((10, 2, 2, 1), np.uint8), np.arange(10), 4)
+    made = tile(np.ones((10, 2, 2, 1), np.uint8), np.arange(10), 4)
     assert made.labels.tolist() == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, -1, -1]]
     assert made.images.shape == (3, 4, 2, 2, 1)
 
 
 @pytest.mark.parametrize("name", DENSE)
 @pytest.mark.parametrize("train", [True, False])
-def test_a_narrowed_network_does_the_same(name: str, train: bool) -> None:
+def test_a_network_of_fewer_pixels_does_the_same(name: str, train: bool) -> None:
     """By indices in any order, and then by a slice of those; in float64, to the last digits."""
     shape, order = (6, 5, 2), np.random.default_rng(2).permutation(60)[:33]
     with jax.enable_x64(True):
         model = get_model(name)
-        assert model.narrow is not None
+        assert model.select_pixels is not None
+        network, few_pixels = model.bind(shape, 3), model.bind((20, 1, 1), 3)
         params, state = randomised(name, shape)
         images, _ = batch(shape)
         seen = np.zeros(60)
         seen[order[:20]] = 1
         images = images * seen.reshape(1, *shape)
-        model.init(jax.random.key(0), (20, 1, 1), 3)
-        narrow = model.narrow(model.narrow(params, jnp.asarray(order)), slice(20))
+        selected = model.select_pixels(model.select_pixels(params, jnp.asarray(order)), slice(20))
         few = images.reshape(len(images), -1)[:, order[:20], None, None]
         key = jax.random.key(0)
-        expected = model.apply(params, state, images, train=train, key=key)
-        equal(model.apply(narrow, state, few, train=train, key=key), expected)
+        expected = network.apply(params, state, images, train=train, key=key)
+        equal(few_pixels.apply(selected, state, few, train=train, key=key), expected)
         assert np.ptp(np.asarray(expected[0])) > 0.1
 
 
 @pytest.mark.parametrize("name", DENSE)
 def test_runs_are_the_same_without_dark_pixels(name: str) -> None:
-    """A whole study of a network that can be narrowed, and of the same network that cannot."""
+    """A whole study of a network that can leave pixels out, and of the same network that cannot."""
     model, rng = get_model(name), np.random.default_rng(1)
-    wide = replace(model, narrow=None)
+    wide = replace(model, select_pixels=None)
     test = spotted(2 * LEAST_IMAGES + 9, share=0.4)
     data = images_of(test[rng.permutation(len(test))])
     study = ji.Study(
@@ -134,13 +136,14 @@ def test_runs_are_the_same_without_dark_pixels(name: str) -> None:
 
 def test_arithmetic_left_out_is_not_counted() -> None:
     study = ji.Study(trials=1)
-    narrow, model = job.prepare(study), get_model("softmax")
-    wide = replace(model, narrow=None)
+    fewer, model = resolve(study), get_model("softmax")
+    wide = replace(model, select_pixels=None)
     training = 2 * 2 * 2 * 50 * 100 * 7840
-    lit = lit_first(narrow.dataset)
-    assert lit is not None
-    assert sizing.flops(job.prepare(study.replace(model=wide))) == training + 2 * 2 * 10_000 * 7840
-    assert sizing.flops(narrow) == training + 2 * 2 * 10 * sum(len(part.images) * part.width for part in lit.parts)
+    order = pixel_order(fewer.dataset)
+    assert order is not None
+    assert flops(resolve(study.replace(model=wide))) == training + 2 * 2 * 10_000 * 7840
+    evaluation = 2 * 2 * 10 * sum(len(group.images) * group.width for group in order.groups)
+    assert flops(fewer) == training + evaluation
 
 
 def test_a_network_that_cannot_take_fewer_pixels_is_refused() -> None:
@@ -151,7 +154,8 @@ def test_a_network_that_cannot_take_fewer_pixels_is_refused() -> None:
             raise ValueError("no flat images please")
         return model.init(key, image_shape, classes)
 
-    picky = Model("picky", init, model.apply, model.fold, narrow=model.narrow)
+    apply = model.bind((6, 5, 2), 4).apply
+    picky = Model("picky", init, apply, model.fold, select_pixels=model.select_pixels)
     study = ji.Study(dataset=images_of(spotted(60)), model=picky, trials=1, steps=1, batch_size=5)
     with pytest.raises(ji.InputError, match=r"model: 'picky' on images of shape \(\d+, 1, 1\): no flat images please"):
         ji.run(study)

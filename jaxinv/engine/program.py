@@ -1,4 +1,4 @@
-"""One compiled program for many trials: the only place with `vmap`, `jit` and devices."""
+"""One compiled program for many trials: the only place with `vmap`, `jit` and sharding."""
 
 import logging
 import time
@@ -12,45 +12,15 @@ from jax import lax
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from jaxinv.engine.sizing import Device
+from jaxinv.engine.trial_batch import Device
 from jaxinv.training import keys
-from jaxinv.training.trial import Arm, Data, Outcome, Setting, Trial, whole_trial
+from jaxinv.training.evaluate import EvalMetrics
+from jaxinv.training.inputs import Affine, Data
+from jaxinv.training.trial import TrainState, Trial, TrialResult, WeightChange
 
 LOG = logging.getLogger(__name__)
 
 TRIALS = "trials"  # the mesh axis
-_NONE, _EVERY = Arm(None, None), Arm(0, 0)  # which axis of an arm to map over
-
-
-def map_settings(phase: Callable[..., Any], *, one_by_one: bool) -> Callable[..., Any]:
-    """A phase of one trial as a phase of [T, A, L] of them.
-
-    Batches depend on the key alone, so under the maps over arms and learning rates they stay single: A·L networks read
-    them in one product. On CPUs trials then run one after another (`one_by_one`): each fits the caches, and the numbers
-    of a trial do not depend on how many others there are, to the last bit.
-    """
-
-    def over(setting: Setting) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-        def mapped(inner: Callable[..., Any]) -> Callable[..., Any]:
-            return lambda at, which, *shared: jax.vmap(inner, in_axes=(0, setting, *(None for _ in shared)))(
-                at, which, *shared
-            )
-
-        return mapped
-
-    rates, arms, trials = (
-        over(Setting(None, 0, _NONE)),
-        over(Setting(None, None, _EVERY)),
-        over(Setting(0, None, _NONE)),
-    )
-    grid = arms(rates(phase))
-    if not one_by_one:
-        return trials(grid)
-
-    def in_turn(at: Any, setting: Setting, *shared: Any) -> Any:
-        return lax.map(lambda x: grid(x[0], setting._replace(key=x[1]), *shared), (at, setting.key))
-
-    return in_turn
 
 
 def mesh(devices: tuple[Device, ...]) -> Mesh:
@@ -58,18 +28,18 @@ def mesh(devices: tuple[Device, ...]) -> Mesh:
     return Mesh(list(devices), (TRIALS,), axis_types=(jax.sharding.AxisType.Auto,))
 
 
-def everywhere(devices: tuple[Device, ...]) -> NamedSharding:
+def replicated(devices: tuple[Device, ...]) -> NamedSharding:
     """A whole copy on each device."""
     return NamedSharding(mesh(devices), P())
 
 
-class Plan(NamedTuple):
-    """What a program is compiled for. Equal plans share one program within a process.
+class ProgramSpec(NamedTuple):
+    """What a program is compiled for. Equal specifications share one program within a process.
 
     Attributes:
-      trial: the design of one trial.
+      trial: what its trials have in common.
       arms, rates: A and L, how many of each.
-      per_device: trials that each device works on in one call.
+      trial_batch: trials that each device works on in one call.
       devices: the devices that share the trials.
       wide_evaluation: evaluate all of a device's trials in one product, rather than each after its training.
       precision: "exact" or "fast" products.
@@ -78,7 +48,7 @@ class Plan(NamedTuple):
     trial: Trial
     arms: int
     rates: int
-    per_device: int
+    trial_batch: int
     devices: tuple[Device, ...]
     wide_evaluation: bool
     precision: Literal["exact", "fast"]
@@ -86,43 +56,42 @@ class Plan(NamedTuple):
     @property
     def trials(self) -> int:
         """Trials in one call, over all devices."""
-        return self.per_device * len(self.devices)
+        return self.trial_batch * len(self.devices)
 
 
 class Program:
-    """A plan, compiled: called with trial numbers, it returns their `Outcome`, arrays that begin with axes T, A, L."""
+    """A compiled program: called with trial numbers, it returns their `TrialResult`, arrays with axes T, A, L first."""
 
-    def __init__(self, plan: Plan, data: Data) -> None:
-        self.plan = plan
-        self.spread = NamedSharding(mesh(plan.devices), P(TRIALS))
-        self.everywhere = everywhere(plan.devices)
-        shape = plan.trial.image_shape
-        pixels = jax.ShapeDtypeStruct((plan.arms, *shape), jnp.float32, sharding=self.everywhere)
-        described = lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=self.everywhere)  # noqa: E731
-        traced = partial(_chunk, plan)
+    def __init__(self, spec: ProgramSpec, data: Data) -> None:
+        self.spec = spec
+        self.sharded = NamedSharding(mesh(spec.devices), P(TRIALS))
+        self.replicated = replicated(spec.devices)
+        shape = spec.trial.model.image_shape
+        pixels = jax.ShapeDtypeStruct((spec.arms, *shape), jnp.float32, sharding=self.replicated)
+        described = lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=self.replicated)  # noqa: E731
         mapped = jax.shard_map(
-            traced,
-            mesh=mesh(plan.devices),
+            partial(run_trial_batch, spec),
+            mesh=mesh(spec.devices),
             in_specs=(P(), P(TRIALS), P(), P(), P()),
             out_specs=P(TRIALS),
             check_vma=False,
         )
-        with jax.default_matmul_precision("highest" if plan.precision == "exact" else "default"):
+        with jax.default_matmul_precision("highest" if spec.precision == "exact" else "default"):
             lowered = jax.jit(mapped).lower(
                 jax.tree.map(described, jax.eval_shape(keys.root_key, 0)),
-                jax.ShapeDtypeStruct((plan.trials,), jnp.uint32, sharding=self.spread),
-                jax.ShapeDtypeStruct((plan.rates,), jnp.float32, sharding=self.everywhere),
-                Arm(pixels, pixels),
+                jax.ShapeDtypeStruct((spec.trials,), jnp.uint32, sharding=self.sharded),
+                jax.ShapeDtypeStruct((spec.rates,), jnp.float32, sharding=self.replicated),
+                Affine(pixels, pixels),
                 jax.tree.map(described, data),
             )
         self.compiled = lowered.compile()
 
     def place(self, tree: Any) -> Any:
         """Put arrays that all trials read onto every device."""
-        return jax.device_put(tree, self.everywhere)
+        return jax.device_put(tree, self.replicated)
 
-    def __call__(self, root: jax.Array, trials: Any, rates: jax.Array, arm: Arm, data: Data) -> Outcome:
-        return self.compiled(root, jax.device_put(jnp.asarray(trials, jnp.uint32), self.spread), rates, arm, data)
+    def __call__(self, root: jax.Array, trials: Any, rates: jax.Array, affine: Affine, data: Data) -> TrialResult:
+        return self.compiled(root, jax.device_put(jnp.asarray(trials, jnp.uint32), self.sharded), rates, affine, data)
 
     @property
     def bytes(self) -> int:
@@ -131,29 +100,75 @@ class Program:
         return 0 if analysis is None else analysis.temp_size_in_bytes + analysis.output_size_in_bytes
 
 
-def _chunk(plan: Plan, root: jax.Array, trials: jax.Array, rates: jax.Array, arm: Arm, data: Data) -> Outcome:
-    in_turn = plan.devices[0].platform == "cpu"
-    return whole_trial(
-        plan.trial,
-        Setting(jax.vmap(keys.trial_key, in_axes=(None, 0))(root, trials), rates, arm),
-        data,
-        each=lambda phase: map_settings(phase, one_by_one=in_turn),
-        together=lambda phase: map_settings(phase, one_by_one=in_turn and not plan.wide_evaluation),
-    )
+def run_trial_batch(
+    spec: ProgramSpec, root: jax.Array, trials: jax.Array, rates: jax.Array, affine: Affine, data: Data
+) -> TrialResult:
+    """The trials of these numbers [T] on one device, under all arms [A] and learning rates [L]: `Trial.run`, mapped.
+
+    On CPUs trials are trained one after another. Each fits the caches, and the numbers of a trial do not depend on how
+    many others there are, to the last bit. Their evaluation is one wide product over all of them where that is faster.
+    """
+    trial = spec.trial
+    key = jax.vmap(keys.trial_key, in_axes=(None, 0))(root, trials)
+    in_turn = spec.devices[0].platform == "cpu"
+    networks = partial(_over_networks, key=key, affine=affine, rates=rates)
+    evaluate_in_turn = in_turn and not spec.wide_evaluation
+
+    def train_and_evaluate(state: TrainState, first_step: jax.Array) -> tuple[TrainState, EvalMetrics]:
+        def train(state: TrainState, key: jax.Array, affine: Affine, rate: jax.Array) -> TrainState:
+            return trial.train(state, key, affine, rate, first_step, data)
+
+        def evaluate(state: TrainState, key: jax.Array, affine: Affine, rate: jax.Array) -> EvalMetrics:
+            return trial.evaluate(state, affine, data)
+
+        state = networks(train, state, in_turn=in_turn)
+        return state, networks(evaluate, state, in_turn=evaluate_in_turn)
+
+    def init(state: None, key: jax.Array, affine: Affine, rate: jax.Array) -> TrainState:
+        return trial.init(key, rate)
+
+    def weight_change(state: TrainState, key: jax.Array, affine: Affine, rate: jax.Array) -> WeightChange:
+        return trial.weight_change(state, key)
+
+    state = networks(init, None, in_turn=in_turn)
+    state, metrics = lax.scan(train_and_evaluate, state, trial.first_steps)
+    change = networks(weight_change, state, in_turn=in_turn)
+    return trial.result(metrics, change)
+
+
+def _over_networks(
+    one: Callable[[Any, jax.Array, Affine, jax.Array], Any],
+    state: Any,
+    *,
+    key: jax.Array,
+    affine: Affine,
+    rates: jax.Array,
+    in_turn: bool,
+) -> Any:
+    """`one`, a function of one network's (state, key, affine, learning rate), over T trials, A arms and L rates.
+
+    A trial's batches depend on its key alone. Under the maps over arms and learning rates they stay single, so that
+    A·L networks read them in one product.
+    """
+    over_rates = jax.vmap(one, in_axes=(0, None, None, 0))
+    over_arms = jax.vmap(over_rates, in_axes=(0, None, 0, None))
+    if in_turn:
+        return lax.map(lambda trial: over_arms(trial[0], trial[1], affine, rates), (state, key))
+    return jax.vmap(over_arms, in_axes=(0, 0, None, None))(state, key, affine, rates)
 
 
 _programs: dict[Any, Program] = {}
 
 
-def program(plan: Plan, data: Data) -> Program:
-    """The compiled program of a plan for data of these shapes; compiled once a process."""
-    key = plan, tuple((a.shape, a.dtype) for a in jax.tree.leaves(data))
+def compiled_program(spec: ProgramSpec, data: Data) -> Program:
+    """The program of a specification for data of these shapes; compiled once a process."""
+    key = spec, tuple((a.shape, a.dtype) for a in jax.tree.leaves(data))
     if key not in _programs:
         start = time.monotonic()
-        made = _programs[key] = Program(plan, data)
+        made = _programs[key] = Program(spec, data)
         LOG.debug(
             "program of %d arm(s), %d rate(s), %d trials on each of %d device(s): %.2f s to compile, %.0f MiB",
-            *(plan.arms, plan.rates, plan.per_device, len(plan.devices)),
+            *(spec.arms, spec.rates, spec.trial_batch, len(spec.devices)),
             *(time.monotonic() - start, made.bytes / 2**20),
         )
     return _programs[key]

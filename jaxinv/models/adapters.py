@@ -1,8 +1,8 @@
 """Flax modules as `Model`s."""
 
 import inspect
-from collections.abc import Callable, Sequence
-from typing import Any, Generic, NamedTuple, TypeVar
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,49 +10,15 @@ from flax import linen, nnx
 from flax.core import unfreeze
 
 from jaxinv.errors import InputError
-from jaxinv.models.model import FoldRefusal, ImageShape, Model, Params, State
+from jaxinv.models.model import Apply, BoundInit, Build, FoldRefusal, ImageShape, Model, Params, State
 
 Constructor = Callable[[ImageShape, int, nnx.Rngs], nnx.Module]
 Fold = Callable[[Params, jax.Array, jax.Array], Params]
 PixelWeights = Callable[[Params, ImageShape], jax.Array]
-Narrow = Callable[[Params, Any], Params]
-
-Static = TypeVar("Static")
+SelectPixels = Callable[[Params, Any], Params]
 
 #: Where `fold` may leave what the first layer must add when it has no bias of a fitting shape to hold it.
 OFFSET = "folded_offset"
-
-
-class _Networks(Generic[Static]):
-    """What of a network is no array, kept from `init` for `apply`, which finds it by the shapes of the arrays.
-
-    (`apply` is not told the number of classes.)
-    """
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self._known: dict[Any, Static] = {}
-
-    @staticmethod
-    def _signature(image_shape: Sequence[int], params: Params, state: State) -> Any:
-        leaves, structure = jax.tree.flatten((params, state))
-        return tuple(image_shape), structure, tuple(jnp.shape(leaf) for leaf in leaves)
-
-    def add(self, image_shape: Sequence[int], params: Params, state: State, static: Static) -> None:
-        if self._known.setdefault(self._signature(image_shape, params, state), static) != static:
-            raise InputError(
-                f"model: {self.name!r} builds different networks around parameters of the same shapes; "
-                "make one Model for each"
-            )
-
-    def find(self, image_shape: Sequence[int], params: Params, state: State) -> Static:
-        signature = self._signature(image_shape, params, state)
-        if signature not in self._known:
-            raise InputError(
-                f"model: {self.name!r} was not initialised for these parameters and images of shape "
-                f"{tuple(image_shape)}; call its init first"
-            )
-        return self._known[signature]
 
 
 class _Graphs(NamedTuple):
@@ -89,7 +55,7 @@ def from_nnx(
     fold: Fold | None = None,
     fold_refusal: FoldRefusal | None = None,
     pixel_weights: PixelWeights | None = None,
-    narrow: Narrow | None = None,
+    select_pixels: SelectPixels | None = None,
 ) -> Model:
     """A `Model` from a flax nnx module.
 
@@ -103,12 +69,11 @@ def from_nnx(
         constructor: `(image_shape, classes, rngs) -> nnx.Module`; the module is called on images [B, H, W, K] (float)
             and returns logits [B, C].
         name: what results call it; the constructor's own name if not given.
-        fold, fold_refusal, pixel_weights, narrow: see `Model`. Without `fold`, every arm is applied to the images
-            themselves.
+        fold, fold_refusal, pixel_weights, select_pixels: see `Model`. Without `fold`, every preprocessing is
+            applied to the images themselves.
 
     Raises:
-        InputError: by the model's `init` and `apply`: images or parameters of other shapes than it was initialised
-            for, or no key where training needs one.
+        InputError: by the bound model's `apply`: no key where training needs one.
 
     >>> class Linear(nnx.Module):
     ...     def __init__(self, image_shape, classes, rngs):
@@ -116,39 +81,44 @@ def from_nnx(
     ...     def __call__(self, images):
     ...         return self.layer(images.reshape(len(images), -1))
     >>> model = from_nnx(Linear)
-    >>> params, state = model.init(jax.random.key(0), (2, 2, 1), 3)
-    >>> logits, state = model.apply(params, state, jnp.ones((5, 2, 2, 1)), train=False, key=None)
+    >>> network = model.bind((2, 2, 1), 3)
+    >>> params, state = network.init(jax.random.key(0))
+    >>> logits, state = network.apply(params, state, jnp.ones((5, 2, 2, 1)), train=False, key=None)
     >>> model.name, logits.shape
     ('Linear', (5, 3))
     """
     label = name or _name(constructor)
-    networks = _Networks[_Graphs](label)
 
-    def init(key: jax.Array, image_shape: ImageShape, classes: int) -> tuple[Params, State]:
-        module = constructor(image_shape, classes, nnx.Rngs(key))
-        module.eval()
-        evaluating, *_ = _split(module)
-        module.train()
-        training, params, random, state = _split(module)
-        random = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), random)
-        networks.add(image_shape, params, state, _Graphs(training, evaluating, random))
-        return params, state
+    def build(image_shape: ImageShape, classes: int) -> tuple[BoundInit, Apply]:
+        def parts(key: jax.Array) -> tuple[_Graphs, Params, State]:
+            module = constructor(image_shape, classes, nnx.Rngs(key))
+            module.eval()
+            evaluating, *_ = _split(module)
+            module.train()
+            training, params, random, state = _split(module)
+            return _Graphs(training, evaluating, random), params, state
 
-    def apply(
-        params: Params, state: State, images: jax.Array, *, train: bool, key: jax.Array | None
-    ) -> tuple[jax.Array, State]:
-        offset = params.get(OFFSET)
-        params = {part: value for part, value in params.items() if part != OFFSET}
-        graphs = networks.find(images.shape[1:], params, state)
-        if train and key is None and jax.tree.leaves(graphs.random):
-            raise InputError(f"model: {label!r} needs a key to be trained, for its random numbers")
-        random = _reseeded(graphs.random, jax.random.key(0) if key is None else key)
-        graph = graphs.training if train else graphs.evaluating
-        module: Any = nnx.merge(graph, nnx.State(params), random, nnx.State(state))
-        logits = module(images) if offset is None else module(images, offset)
-        return logits, _split(module)[-1]
+        def init(key: jax.Array) -> tuple[Params, State]:
+            return parts(key)[1:]
 
-    return Model(label, init, apply, fold, fold_refusal, pixel_weights, narrow)
+        graphs = jax.eval_shape(parts, jax.random.key(0))[0]
+
+        def apply(
+            params: Params, state: State, images: jax.Array, *, train: bool, key: jax.Array | None
+        ) -> tuple[jax.Array, State]:
+            if train and key is None and jax.tree.leaves(graphs.random):
+                raise InputError(f"model: {label!r} needs a key to be trained, for its random numbers")
+            offset = params.get(OFFSET)
+            params = {part: value for part, value in params.items() if part != OFFSET}
+            random = _reseeded(graphs.random, jax.random.key(0) if key is None else key)
+            graph = graphs.training if train else graphs.evaluating
+            module: Any = nnx.merge(graph, nnx.State(params), random, nnx.State(state))
+            logits = module(images) if offset is None else module(images, offset)
+            return logits, _split(module)[-1]
+
+        return init, apply
+
+    return _built(label, build, fold, fold_refusal, pixel_weights, select_pixels)
 
 
 #: How a linen module may ask whether it is being trained, and what to answer.
@@ -168,7 +138,7 @@ def from_linen(
     fold: Fold | None = None,
     fold_refusal: FoldRefusal | None = None,
     pixel_weights: PixelWeights | None = None,
-    narrow: Narrow | None = None,
+    select_pixels: SelectPixels | None = None,
 ) -> Model:
     """A `Model` from a flax linen module.
 
@@ -179,7 +149,7 @@ def from_linen(
 
     Args:
         module: called on images [B, H, W, K] (float), returns logits [B, C]; or a function of C that makes one.
-        name, fold, fold_refusal, pixel_weights, narrow: see `from_nnx`.
+        name, fold, fold_refusal, pixel_weights, select_pixels: see `from_nnx`.
 
     Raises:
         InputError: as for `from_nnx`.
@@ -190,35 +160,57 @@ def from_linen(
     ...     def __call__(self, images):
     ...         return linen.Dense(self.classes)(images.reshape(len(images), -1))
     >>> model = from_linen(Linear)
-    >>> params, state = model.init(jax.random.key(0), (2, 2, 1), 3)
-    >>> logits, state = model.apply(params, state, jnp.ones((5, 2, 2, 1)), train=False, key=None)
+    >>> network = model.bind((2, 2, 1), 3)
+    >>> params, state = network.init(jax.random.key(0))
+    >>> logits, state = network.apply(params, state, jnp.ones((5, 2, 2, 1)), train=False, key=None)
     >>> model.name, logits.shape
     ('Linear', (5, 3))
     """
     label = name or (type(module).__name__ if isinstance(module, linen.Module) else _name(module))
-    networks = _Networks[linen.Module](label)
+
+    def build(image_shape: ImageShape, classes: int) -> tuple[BoundInit, Apply]:
+        network: Any = module if isinstance(module, linen.Module) else module(classes)
+
+        def init(key: jax.Array) -> tuple[Params, State]:
+            images = jnp.zeros((1, *image_shape), jnp.float32)
+            variables = dict(unfreeze(network.init(_streams(key), images, **_mode(network, False))))
+            return variables.pop("params", {}), variables
+
+        def apply(
+            params: Params, state: State, images: jax.Array, *, train: bool, key: jax.Array | None
+        ) -> tuple[jax.Array, State]:
+            variables = {"params": params, **state}
+            rngs = {} if key is None else _streams(key)
+            mode = _mode(network, train)
+            if not train:
+                return network.apply(variables, images, rngs=rngs, **mode), state
+            logits, changed = network.apply(variables, images, rngs=rngs, mutable=list(state), **mode)
+            return logits, {**state, **unfreeze(changed)}
+
+        return init, apply
+
+    return _built(label, build, fold, fold_refusal, pixel_weights, select_pixels)
+
+
+def _built(
+    label: str,
+    build: Build,
+    fold: Fold | None,
+    fold_refusal: FoldRefusal | None,
+    pixel_weights: PixelWeights | None,
+    select_pixels: SelectPixels | None,
+) -> Model:
+    """The model of a module that is made for one shape of images."""
 
     def init(key: jax.Array, image_shape: ImageShape, classes: int) -> tuple[Params, State]:
-        network = module if isinstance(module, linen.Module) else module(classes)
-        images = jnp.zeros((1, *image_shape), jnp.float32)
-        variables = dict(unfreeze(network.init(_streams(key), images, **_mode(network, False))))
-        params = variables.pop("params", {})
-        networks.add(image_shape, params, variables, network)
-        return params, variables
+        return build(image_shape, classes)[0](key)
 
     def apply(
         params: Params, state: State, images: jax.Array, *, train: bool, key: jax.Array | None
     ) -> tuple[jax.Array, State]:
-        network: Any = networks.find(images.shape[1:], params, state)
-        variables = {"params": params, **state}
-        rngs = {} if key is None else _streams(key)
-        mode = _mode(network, train)
-        if not train:
-            return network.apply(variables, images, rngs=rngs, **mode), state
-        logits, changed = network.apply(variables, images, rngs=rngs, mutable=list(state), **mode)
-        return logits, {**state, **unfreeze(changed)}
+        raise InputError(f"model: {label!r} is a flax module; bind it first: model.bind(image_shape, classes).apply(…)")
 
-    return Model(label, init, apply, fold, fold_refusal, pixel_weights, narrow)
+    return Model(label, init, apply, fold, fold_refusal, pixel_weights, select_pixels, build)
 
 
 def _name(thing: Any) -> str:

@@ -140,7 +140,7 @@ def _dense_pixel_weights(params: Params, image_shape: ImageShape) -> jax.Array:
     return weight.T.reshape(*image_shape, weight.shape[0])
 
 
-def _narrow_dense(params: Params, pixels: jax.Array | slice) -> Params:
+def _select_pixels_dense(params: Params, pixels: jax.Array | slice) -> Params:
     first = params["first"]
     return {**params, "first": {**first, "weight": first["weight"][:, pixels]}}
 
@@ -168,7 +168,7 @@ def _conv_refusal(scale: np.ndarray, offset: np.ndarray) -> str | None:
     )
 
 
-_dense = partial(from_nnx, fold=_fold_dense, pixel_weights=_dense_pixel_weights, narrow=_narrow_dense)
+_dense = partial(from_nnx, fold=_fold_dense, pixel_weights=_dense_pixel_weights, select_pixels=_select_pixels_dense)
 _convolutional = partial(from_nnx, fold=_fold_conv, fold_refusal=_conv_refusal)
 
 _BUILTIN: dict[str, Model] = {

@@ -77,6 +77,7 @@ def translate(
     shift = offset - ratio * offset_to
     refuse_fold(model, ratio, shift)
     assert model.fold is not None
+    network = model.bind(dataset.image_shape, dataset.classes)
     real = np.float64 if double else np.float32
     with jax.enable_x64(double), jax.default_matmul_precision("highest"):
         params, state = jax.tree.map(partial(_cast, dtype=real), (params, state))
@@ -85,7 +86,7 @@ def translate(
         @jax.jit
         def logits(params: Any, pixels: jax.Array, scale: jax.Array, offset: jax.Array) -> jax.Array:
             images = pixels.astype(real) * scale[None] + offset[None]
-            return model.apply(params, state, images, train=False, key=None)[0]
+            return network.apply(params, state, images, train=False, key=None)[0]
 
         before = [jnp.asarray(a, real) for a in (scale, offset)]
         after = [jnp.asarray(a, real) for a in (scale_to, offset_to)]

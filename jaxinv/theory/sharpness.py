@@ -10,6 +10,7 @@ steps, whatever there is to learn from them (LeCun, Kanter and Solla, 1991, "Eig
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import jax
@@ -17,11 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxinv.data import Dataset
-from jaxinv.engine.job import prepare
 from jaxinv.errors import InputError
 from jaxinv.models import Model, get_model
 from jaxinv.preprocess import Preprocess, get_preprocess
-from jaxinv.study import Study
 from jaxinv.theory.moments import (
     largest_eigenvalue_and_trace,
     mapped_second_moments,
@@ -30,11 +29,9 @@ from jaxinv.theory.moments import (
     second_moments,
 )
 from jaxinv.training import keys
-from jaxinv.training.trial import Arm, Setting
 from jaxinv.utils.jsonable import jsonable
 
 MOST_INPUTS = 4096  # up to so many, bias included, E[x̃x̃ᵀ] is written down: 134 MB of float64
-_TILE = 1000  # test images looked at together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,41 +137,13 @@ def compute_sharpness(
     )
 
 
-def train_one(
-    study: Study, *, arm: str | Preprocess, learning_rate: float | None = None, trial: int = 0
-) -> tuple[Any, Any]:
-    """The parameters and the state that one trial of a study ends with, which stored results do not keep.
-
-    Args:
-        study: whose trial; its other arms and learning rates are left out.
-        arm, learning_rate: of the study, or others; None: the study's first learning rate.
-        trial: its number.
-
-    Raises:
-        InputError: an arm or learning rate that makes no sense.
-        DataError: the data cannot be had.
-    """
-    rate = study.learning_rates[0] if learning_rate is None else learning_rate
-    job = prepare(study.replace(arms=(arm,), learning_rate=rate, eval_every=None))
-    (group,) = job.groups
-    design, data = job.trial(group), job.data(group, _TILE)
-    key = keys.trial_key(keys.root_key(study.seed), trial)
-    setting = Setting(key, jnp.float32(rate), Arm(*(jnp.asarray(a[0]) for a in group.arm)))
-
-    @jax.jit
-    def train(setting: Setting, data: Any) -> Any:
-        return design.advance(design.start(None, setting), setting, jnp.zeros((), jnp.int32), data)
-
-    end = train(setting, jax.tree.map(jnp.asarray, data))
-    return end.params, end.state
-
-
 def _first_layer(model: Model, dataset: Dataset) -> tuple[bool, bool]:
     """Whether the model's first layer has a bias; whether it is all of the model, linear and zero in the beginning."""
     if model.pixel_weights is None or model.fold is None:
         raise InputError(f"model: the first layer of {model.name!r} does not read pixels directly")
     shape = dataset.image_shape
-    begin, state = model.init(keys.root_key(0), shape, dataset.classes)
+    network = model.bind(shape, dataset.classes)
+    begin, state = network.init(keys.root_key(0))
     whole, nothing = np.ones(shape, np.float32), np.zeros(shape, np.float32)
     # a layer without a bias has no place of its own for an offset, so that folding one in adds an entry
     bias = jax.tree.structure(jax.eval_shape(model.fold, begin, whole, nothing)) == jax.tree.structure(begin)
@@ -184,7 +153,7 @@ def _first_layer(model: Model, dataset: Dataset) -> tuple[bool, bool]:
     some = jax.tree.map(lambda leaf: jnp.sin(jnp.arange(leaf.size, dtype=jnp.float32)).reshape(leaf.shape), begin)
     probe = jnp.asarray(dataset.x_train[:8], jnp.float32) / 255
     once, twice = (
-        np.asarray(model.apply(jax.tree.map(lambda leaf, k=k: k * leaf, some), state, probe, train=False, key=None)[0])
+        np.asarray(network.apply(jax.tree.map(partial(jnp.multiply, k), some), state, probe, train=False, key=None)[0])
         for k in (1, 2)
     )
     return bias, bool(np.allclose(2 * once, twice, rtol=1e-4, atol=1e-6))

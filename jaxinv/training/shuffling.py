@@ -13,12 +13,10 @@ import jax
 import jax.numpy as jnp
 
 ROUNDS = 8
-ROUNDS_FEW = (
-    24  # of fewer than 1,000 elements: the smaller the halves, the more rounds until all orders are equally likely
-)
+ROUNDS_FEW = 24  # for fewer than 1,000 elements: smaller halves need more rounds until all orders are equally likely
 
 
-def epoch_index(key: jax.Array, position: jax.Array, n: int) -> jax.Array:
+def permutation(key: jax.Array, position: jax.Array, n: int) -> jax.Array:
     """The elements at some positions of the random order of [0, n) that the key stands for.
 
     Args:
@@ -29,7 +27,7 @@ def epoch_index(key: jax.Array, position: jax.Array, n: int) -> jax.Array:
     Returns:
       int32 of the same shape; over all n positions each element comes up exactly once.
 
-    >>> sorted(epoch_index(jax.random.key(0), jnp.arange(5), 5).tolist())
+    >>> sorted(permutation(jax.random.key(0), jnp.arange(5), 5).tolist())
     [0, 1, 2, 3, 4]
     """
     a, b = _halves(n)
@@ -66,10 +64,10 @@ def batch_indices(key: jax.Array, step: jax.Array, batch_size: int, n: int) -> j
     start = step * batch_size  # in the endless walk
     epoch, offset = start // n, start % n
     position = offset + jnp.arange(batch_size, dtype=jnp.int32)
-    here = epoch_index(jax.random.fold_in(key, epoch), jnp.minimum(position, n - 1), n)
+    here = permutation(jax.random.fold_in(key, epoch), jnp.minimum(position, n - 1), n)
     if n % batch_size == 0:
         return here  # no batch straddles two epochs
-    there = epoch_index(jax.random.fold_in(key, epoch + 1), jnp.maximum(position - n, 0), n)
+    there = permutation(jax.random.fold_in(key, epoch + 1), jnp.maximum(position - n, 0), n)
     return jnp.where(position < n, here, there)
 
 

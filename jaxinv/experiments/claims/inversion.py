@@ -3,6 +3,7 @@
 import numpy as np
 
 from jaxinv import stats, theory
+from jaxinv.engine.single_trial import train_one
 from jaxinv.experiments.claims import evidence
 from jaxinv.experiments.claims.claim import INVERSION, Claim, Finding, finding, percent, points, untestable
 from jaxinv.experiments.claims.evidence import Estimate, above, difference, fact, mean_of, ratio, share_above, verdict
@@ -94,9 +95,7 @@ def border_up_centre_down(lab: Lab) -> Finding:
 def same_functions(lab: Lab) -> Finding:
     apart, agree, largest = {"single": 0.0, "double": 0.0}, True, 0.0
     for model in ("softmax", "mlp"):
-        params, state = theory.train_one(
-            lab.study(dataset=lab.data, model=model, learning_rate=GENTLE_RATE), arm="inverted"
-        )
+        params, state = train_one(lab.study(dataset=lab.data, model=model, learning_rate=GENTLE_RATE), arm="inverted")
         for precision, tolerance in (("single", SINGLE), ("double", DOUBLE)):
             told = theory.translate(
                 model, params, state, lab.data, source="inverted", target="normal", double=precision == "double"

@@ -12,7 +12,9 @@ import xarray as xr
 from jaxinv import store, theory
 from jaxinv.data import Dataset, load_dataset
 from jaxinv.engine import runner
-from jaxinv.engine.job import prepare
+from jaxinv.engine.devices import local_devices
+from jaxinv.engine.resolve import resolve
+from jaxinv.engine.trial_runner import TrialRunner
 from jaxinv.errors import InputError
 from jaxinv.preprocess import Preprocess
 from jaxinv.study import Study
@@ -88,16 +90,16 @@ class Lab:
         """A study's weight changes and correct answers trial by trial, at its only learning rate; in memory."""
         if name not in self.taken_apart:
             worker = self.worker(study, per_image=True)
-            blocks = list(worker.blocks(range(study.trials)))
+            blocks = list(worker.run(range(study.trials)))
             moved = [block.weight_delta for block in blocks if block.weight_delta is not None]
             correct = np.concatenate(worker.correct, axis=2)
             self.taken_apart[name] = Apart(np.concatenate(moved, axis=2)[:, 0], correct[:, 0])
         return self.taken_apart[name]
 
-    def worker(self, study: Study, *, per_image: bool = False) -> runner.Worker:
+    def worker(self, study: Study, *, per_image: bool = False) -> TrialRunner:
         """What computes a study's trials, for those who want them call by call."""
-        job = prepare(study, data_dir=self.data_dir)
-        return runner.Worker(job, runner.local_devices(self.devices), self.chunk, per_image)
+        resolved = resolve(study, data_dir=self.data_dir)
+        return TrialRunner(resolved, local_devices(self.devices), self.chunk, per_image)
 
     def bound(self, arm: str) -> float:
         """The learning rate up to which gradient descent is stable at the start of softmax regression under an arm; NaN

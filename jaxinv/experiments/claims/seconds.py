@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from jaxinv.data import Dataset
-from jaxinv.engine.runner import Worker
+from jaxinv.engine.trial_runner import TrialRunner
 from jaxinv.experiments.claims.claim import INVERSION, Claim, Finding, percent, untestable
 from jaxinv.experiments.claims.evidence import above, mean_of, verdict
 from jaxinv.experiments.claims.lab import Lab
@@ -30,7 +30,7 @@ def zeros_train_faster(lab: Lab) -> Finding:
         y_test=lab.data.y_test[rows[1]],
         classes=lab.data.classes,
     )
-    blind = replace(get_model("softmax"), narrow=None)  # evaluations, too, are to multiply every zero
+    blind = replace(get_model("softmax"), select_pixels=None)  # evaluations, too, are to multiply every zero
     workers = [
         lab.worker(lab.study(dataset=data, arms=("normal",), model=blind, steps=STEPS, trials=TRIALS))
         for data in (sparse, dense(sparse))
@@ -57,17 +57,17 @@ def dense(data: Dataset) -> Dataset:
     return Dataset(x_train=train, y_train=data.y_train, x_test=test, y_test=data.y_test, classes=data.classes)
 
 
-def in_turn(workers: list[Worker], pairs: int) -> np.ndarray:
+def in_turn(workers: list[TrialRunner], pairs: int) -> np.ndarray:
     """Seconds that each of two workers takes for the same trials, [2, pairs]: the fastest of three runs each, which
     alternate, so that what else the machine does hits both alike."""
     seconds = np.full((2, pairs), np.inf)
     for worker in workers:
-        list(worker.blocks(range(TRIALS)))  # compiles, and fills the caches
+        list(worker.run(range(TRIALS)))  # compiles, and fills the caches
     for pair in range(pairs):
         for turn in range(2 * TRIES):
             which = (turn + pair) % 2
             start = time.perf_counter()
-            list(workers[which].blocks(range(TRIALS)))
+            list(workers[which].run(range(TRIALS)))
             seconds[which, pair] = min(seconds[which, pair], time.perf_counter() - start)
     return seconds
 
