@@ -1,6 +1,6 @@
 """Runs that end badly: killed at any moment, at every single write, on a full disk. Nothing finished is lost or redone.
 
-Processes to be killed are forked by a Python of their own (`python -m tests.test_store_crash …`), which has no JAX and
+Processes to be killed are forked by a Python of their own (`python -m tests.store.test_crash …`), which has no JAX and
 no threads.
 """
 
@@ -26,9 +26,9 @@ import xarray as xr
 from jaxinv.errors import DataError, InputError
 from jaxinv.store import ResultBlock, Store, files, load
 from jaxinv.study import Study
-from tests.test_store import LAYOUT, check_values, cut_out, fast_folder, fill, open_store, results_of, whole_run
+from tests.store.test_store import LAYOUT, check_values, cut_out, fast_folder, fill, open_store, results_of, whole_run
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture

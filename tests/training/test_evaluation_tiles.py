@@ -14,7 +14,7 @@ from jaxinv.engine.resolve import resolve
 from jaxinv.engine.trial_batch import flops
 from jaxinv.models import Model, get_model
 from jaxinv.training.evaluation_tiles import GROUPS, LEAST_IMAGES, pixel_order, tile, tile_test_set
-from tests.test_models import DENSE, batch, equal, randomised
+from tests.models.test_models import DENSE, batch, equal, randomised
 
 
 def images_of(test: np.ndarray, classes: int = 4) -> Dataset:

@@ -17,8 +17,8 @@ import pytest
 
 from jaxinv.report import write_report
 from jaxinv.study import Study
-from tests.test_plots import HOSTILE
-from tests.test_report import replicated, results_of, store
+from tests.plots.test_plots import HOSTILE
+from tests.report.test_report import replicated, results_of, store
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 FLAGS = "headless no-sandbox disable-gpu disable-quic no-first-run disable-background-networking"

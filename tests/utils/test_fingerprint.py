@@ -120,12 +120,12 @@ def test_a_global_that_a_function_reads_counts(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_every_process_finds_the_same() -> None:
-    code = "from tests.test_identity import MADE, fingerprint; print([fingerprint(m()) for m in MADE.values()])"
+    code = "import tests.utils.test_fingerprint as t; print([t.fingerprint(m()) for m in t.MADE.values()])"
     found = {
         subprocess.run(
             [sys.executable, "-c", code],
             env={**os.environ, "PYTHONHASHSEED": seed},
-            cwd=Path(__file__).parents[1],
+            cwd=Path(__file__).parents[2],
             capture_output=True,
             check=True,
         ).stdout

@@ -12,7 +12,7 @@ import pytest
 from jaxinv.data import bundled, bundled_mnist, load_dataset
 from jaxinv.errors import DataError
 
-ORIGINAL_FILES = Path(__file__).parents[2] / "shared" / "data" / "mnist"
+ORIGINAL_FILES = Path(__file__).parents[3] / "shared" / "data" / "mnist"
 
 
 def idx_bytes(array: np.ndarray) -> bytes:

@@ -20,7 +20,7 @@ from jaxinv.data.tfds.folders import Request, data_root, find_prepared, parse, q
 from jaxinv.data.tfds.load import CACHE
 from jaxinv.errors import DataError, InputError
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 COUNTS = {"train": 17, "test": 6}
 
 

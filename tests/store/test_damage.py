@@ -13,7 +13,7 @@ import zarr
 
 from jaxinv.errors import DataError, InputError
 from jaxinv.store import check_folder, describe_progress, load
-from tests.test_store import ATTRS, check_values, fast_folder, fill, make_study, open_store, whole_run
+from tests.store.test_store import ATTRS, check_values, fast_folder, fill, make_study, open_store, whole_run
 
 BLOCK, TRIALS = 4, 10
 ARRAYS = ("accuracy", "test_loss", "diverged", "layer_delta")

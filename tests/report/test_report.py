@@ -19,7 +19,7 @@ from jaxinv.report.folder import COLUMNS, values_csv
 from jaxinv.store import ResultBlock, Schema, Store
 from jaxinv.study import Study
 from jaxinv.training.weight_change import border_mask, summarise
-from tests.test_plots import HOSTILE, example
+from tests.plots.test_plots import HOSTILE, example
 
 NOTHING_SHOWN = "No difference between normal and inverted was shown"
 PUBLISHED = {"normal": 0.91879, "inverted": 0.837478}

@@ -10,7 +10,7 @@ import pytest
 from jaxinv.data import Dataset, load_dataset
 from jaxinv.errors import InputError
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def test_a_dataset_is_returned_as_it_is():

@@ -15,7 +15,7 @@ from jaxinv.data import load_dataset, read_npz
 from jaxinv.data.npz import read_arrays, write_arrays
 from jaxinv.errors import DataError, InputError
 
-CIFAR = Path(__file__).parents[2] / "shared" / "data" / "cifar10-subset.npz"
+CIFAR = Path(__file__).parents[3] / "shared" / "data" / "cifar10-subset.npz"
 RNG = np.random.default_rng(30)
 ARRAYS = {
     "x_train": RNG.integers(0, 256, (7, 3, 4, 2), dtype=np.uint8),

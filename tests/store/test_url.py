@@ -15,7 +15,7 @@ import xarray as xr
 
 from jaxinv.errors import DataError, InputError
 from jaxinv.store import check_folder, describe_progress, load, lock
-from tests.test_store import check_values, fill, make_study, open_store, whole_run
+from tests.store.test_store import check_values, fill, make_study, open_store, whole_run
 
 fsspec = pytest.importorskip("fsspec")
 URL = "memory://bucket/runs/x"

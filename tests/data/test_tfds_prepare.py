@@ -25,7 +25,7 @@ from jaxinv.data.tfds.folders import quiet
 from jaxinv.data.tfds.prepare import FILES, downloads, fetch, png
 from jaxinv.errors import DataError
 
-ORIGINAL_FILES = Path(__file__).parents[2] / "shared" / "data" / "mnist"
+ORIGINAL_FILES = Path(__file__).parents[3] / "shared" / "data" / "mnist"
 RNG = np.random.default_rng(50)
 CONTENT = b"some file" * 1000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
