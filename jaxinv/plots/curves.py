@@ -9,9 +9,20 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from jaxinv import stats
-from jaxinv.errors import unknown
 from jaxinv.plots.style import MUTED, ArmStyle, arm_style, axes_or_new, figure_of, label, styled
-from jaxinv.results.selection import arm_names, metric_name, metric_values, rate_indices, step_index
+from jaxinv.results import (
+    arm_index,
+    arm_names,
+    check_results,
+    curves,
+    done_mask,
+    learning_rates,
+    metric_label,
+    metric_values,
+    rate_by_arm,
+    step_index,
+)
+from jaxinv.results import steps as evaluated_steps
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -47,19 +58,18 @@ def curve_over_steps(
     Raises:
         InputError: an arm, step, learning rate or metric that the results do not hold.
     """
-    values = metric_values(results, metric)
-    names = arm_names(results)
-    steps = np.asarray(values["step"].values, np.float64)
-    trials = values.sizes["trial"]
-    own, ax = ax is None, axes_or_new(ax)
+    check_results(results, metric)
     for arm in published or {}:
-        if arm not in names:
-            raise unknown("published", arm, names)
+        arm_index(results, arm, "published")
+    rates = rate_by_arm(results, learning_rate)
+    steps = np.asarray(evaluated_steps(results), np.float64)
+    trials = int(done_mask(results).sum())
+    own, ax = ax is None, axes_or_new(ax)
     reach = steps[-1] * 1.16 if published else steps[-1]
     handles = []
-    for k, (arm, rate) in enumerate(zip(names, rate_indices(results, learning_rate), strict=True)):
+    for k, (arm, rate) in enumerate(rates.items()):
         look = arm_style(k)
-        chains = values.values[k, rate]  # [T, S]
+        chains = curves(results, arm, learning_rate=rate, metric=metric)  # [T, S]
         over_trials = stats.summary(chains, axis=0)
         if 1 < trials <= FEW:
             ax.plot(steps, chains.T, color=look.colour, lw=0.6, alpha=0.35, zorder=2)
@@ -69,7 +79,7 @@ def curve_over_steps(
                 over_trials.mean - over_trials.sd,
                 over_trials.mean + over_trials.sd,
                 color=look.colour,
-                alpha=0.22 if len(names) <= 3 else 0.12,
+                alpha=0.22 if len(rates) <= 3 else 0.12,
                 lw=0,
                 zorder=2,
             )
@@ -89,7 +99,7 @@ def curve_over_steps(
                 fontsize=8.5,
             )
     _x_steps(ax, steps, reach, strip="mean\nof each\nchain" if published else None)
-    ax.set_ylabel(metric_name(metric))
+    ax.set_ylabel(metric_label(metric))
     ax.grid(axis="y")
     what = "chain" if published else "trial"
     thin = Line2D([], [], color=MUTED, lw=0.6)
@@ -132,17 +142,16 @@ def learning_rate_curve(
     values = metric_values(results, metric)
     names = arm_names(results)
     at = step_index(results, step)
-    rates = np.asarray(values["learning_rate"].values, np.float64)
+    rates = np.asarray(learning_rates(results))
     order = np.argsort(rates)
     own, ax = ax is None, axes_or_new(ax)
     ax.set_xscale("log")
     handles = []
     for arm in bounds or {}:
-        if arm not in names:
-            raise unknown("bounds", arm, names)
+        arm_index(results, arm, "bounds")
     for k, arm in enumerate(names):
         look = arm_style(k)
-        over_trials = stats.summary(values.values[k, order, :, at], axis=-1)
+        over_trials = stats.summary(values[k, order, :, at], axis=-1)
         low, high = over_trials.ci95
         ax.fill_between(rates[order], low, high, color=look.colour, alpha=0.22, lw=0, zorder=2)
         (line,) = ax.plot(
@@ -190,7 +199,7 @@ def learning_rate_curve(
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
     ax.set_xlabel("learning rate")
-    ax.set_ylabel(f"{metric_name(metric)} at step {int(results['step'].values[at]):,}")
+    ax.set_ylabel(f"{metric_label(metric)} at step {evaluated_steps(results)[at]:,}")
     ax.grid(axis="y")
     _legend(ax, handles, own, above=0.03 if bounds else 0.0)
     return ax

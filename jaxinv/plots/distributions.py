@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 from jaxinv import stats
 from jaxinv.plots.style import INK, MUTED, ArmStyle, arm_style, axes_or_new, label, new_figure, styled
-from jaxinv.results.selection import arm_names, done_trials, metric_name, metric_values, rate_indices, step_index
+from jaxinv.results import Cell, cell, metric_label, rate_by_arm
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -41,10 +41,10 @@ def trial_distribution(
     Returns:
         The axes. Trials that diverged and still have a value are drawn as crosses; others are counted in the label.
     """
-    arms = _samples(results, learning_rate, step, metric)
+    arms = _cells(results, learning_rate, step, metric)
     ax = axes_or_new(ax, 5.2, 0.75 + ROW * len(arms))
-    for row, (_, values, diverged, look) in enumerate(arms):
-        _row(ax, row, values, diverged, look)
+    for k, arm in enumerate(arms):
+        _row(ax, k, arm, metric, arm_style(k))
     _finish(ax, arms, metric)
     return ax
 
@@ -75,47 +75,39 @@ def trial_distributions(
     Raises:
         InputError: an arm, step, learning rate or metric that the results do not hold.
     """
-    arms = _samples(results, learning_rate, step, metric)
+    arms = _cells(results, learning_rate, step, metric)
     if figure is None:
         figure = new_figure(5.2, 0.95 + ROW * len(arms) + 1.15 * len(arms))
     heights = [ROW * len(arms) + 0.3] + [0.95] * len(arms)
     grid = figure.subplots(1 + len(arms), 1, gridspec_kw={"height_ratios": heights}, squeeze=False)[:, 0]
-    for row, (_, values, diverged, look) in enumerate(arms):
-        _row(grid[0], row, values, diverged, look)
+    for k, arm in enumerate(arms):
+        _row(grid[0], k, arm, metric, arm_style(k))
     _finish(grid[0], arms, metric)
     grid[0].set_title("one axis for all arms", loc="left", fontsize=9.5, fontweight="normal", color=MUTED)
-    for ax, arm in zip(grid[1:], arms, strict=True):
-        _row(ax, 0, *arm[1:])
+    for k, (ax, arm) in enumerate(zip(grid[1:], arms, strict=True)):
+        _row(ax, 0, arm, metric, arm_style(k))
         _finish(ax, [arm], metric)
-        ax.set_title(f"{label(arm[0])}, close up", loc="left", fontsize=9.5, fontweight="normal", color=MUTED)
+        ax.set_title(f"{label(arm.arm)}, close up", loc="left", fontsize=9.5, fontweight="normal", color=MUTED)
         ax.set_yticks([])
         ax.set_xlabel("")
     grid[0].set_xlabel("")
-    grid[-1].set_xlabel(f"{metric_name(metric)}  ({KEY})")
+    grid[-1].set_xlabel(f"{metric_label(metric)}  ({KEY})")
     return figure
 
 
-_Arm = tuple[str, np.ndarray, np.ndarray, ArmStyle]
-
-
-def _samples(results: "xr.Dataset", learning_rate: Any, step: int | None, metric: str) -> list[_Arm]:
-    values = metric_values(results, metric)
-    at = step_index(results, step)
-    ran = done_trials(results)
-    flags = np.zeros(values.shape[:3], bool)
-    if "diverged" in ran:
-        flags = ran["diverged"].transpose("arm", "learning_rate", "trial").values.astype(bool)
-    rates = rate_indices(results, learning_rate)
+def _cells(results: "xr.Dataset", learning_rate: Any, step: int | None, metric: str) -> list[Cell]:
+    """One cell for each arm, in their order."""
     return [
-        (arm, values.values[k, rate, :, at].astype(np.float64), flags[k, rate], arm_style(k))
-        for k, (arm, rate) in enumerate(zip(arm_names(results), rates, strict=True))
+        cell(results, arm, learning_rate=rate, step=step, metrics=(metric,))
+        for arm, rate in rate_by_arm(results, learning_rate).items()
     ]
 
 
-def _row(ax: Axes, row: int, values: np.ndarray, diverged: np.ndarray, look: ArmStyle) -> None:
+def _row(ax: Axes, row: int, arm: Cell, metric: str, look: ArmStyle) -> None:
     """Histogram above the line y = row (the y axis points down), dots on it, mean and interval below it."""
+    values = arm.metric(metric)
     finite = np.isfinite(values)
-    seen, crossed = values[finite], diverged[finite]
+    seen, crossed = values[finite], arm.diverged[finite]
     if seen.size == 0:
         ax.annotate("no trial has a value", (0.5, row), xycoords=("axes fraction", "data"), ha="center", va="center")
         return
@@ -137,20 +129,20 @@ def _row(ax: Axes, row: int, values: np.ndarray, diverged: np.ndarray, look: Arm
     ax.plot([s.mean], [row + 0.27], marker="o", ms=4.5, mfc="white", mec=look.colour, mew=1.4, zorder=6)
 
 
-def _finish(ax: Axes, arms: list[_Arm], metric: str) -> None:
+def _finish(ax: Axes, arms: list[Cell], metric: str) -> None:
     ax.set_ylim(len(arms) - 0.55, -0.52)
-    ax.set_yticks(range(len(arms)), [_row_label(*arm[:3]) for arm in arms])
+    ax.set_yticks(range(len(arms)), [_row_label(arm, metric) for arm in arms])
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
     ax.margins(x=0.04)
     ax.xaxis.set_major_locator(MaxNLocator(6))
     ax.grid(axis="x")
-    ax.set_xlabel(f"{metric_name(metric)}  ({KEY})")
+    ax.set_xlabel(f"{metric_label(metric)}  ({KEY})")
 
 
-def _row_label(arm: str, values: np.ndarray, diverged: np.ndarray) -> str:
-    s = stats.summary(values)
-    lines = [label(arm, longest=20), f"mean {s.mean:.4f}", f"sd {s.sd:.4f}", f"n = {s.n:,}"]
-    if diverged.any():
-        lines.append(f"{int(diverged.sum()):,} diverged")
+def _row_label(arm: Cell, metric: str) -> str:
+    s = stats.summary(arm.metric(metric))
+    lines = [label(arm.arm, longest=20), f"mean {s.mean:.4f}", f"sd {s.sd:.4f}", f"n = {s.n:,}"]
+    if arm.diverged.any():
+        lines.append(f"{int(arm.diverged.sum()):,} diverged")
     return "\n".join(lines)

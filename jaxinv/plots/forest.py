@@ -8,7 +8,7 @@ from matplotlib.ticker import MaxNLocator
 
 from jaxinv.errors import InputError
 from jaxinv.plots.style import COLOURS, INK, MUTED, axes_or_new, label, styled
-from jaxinv.results.selection import metric_name
+from jaxinv.results import metric_label
 from jaxinv.stats import Comparison
 
 WHITE = {"boxstyle": "square,pad=0.08", "fc": "white", "ec": "none"}  # keeps lines out of the letters
@@ -63,7 +63,7 @@ def forest(comparisons: "Comparison | Iterable[Comparison]", ax: Axes | None = N
     ax.margins(x=0.08)
     ax.xaxis.set_major_locator(MaxNLocator(6))
     ax.grid(axis="x")
-    metrics = {metric_name(pair.metric) for pair in pairs}
+    metrics = {metric_label(pair.metric) for pair in pairs}
     ax.set_xlabel(f"difference in {' and '.join(sorted(metrics))}, 95% interval")
     return ax
 

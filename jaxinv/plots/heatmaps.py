@@ -14,7 +14,7 @@ from matplotlib.image import AxesImage
 from jaxinv.errors import InputError
 from jaxinv.plots import style
 from jaxinv.plots.style import axes_or_new, label, new_figure, styled
-from jaxinv.results.selection import arm_names, rate_indices
+from jaxinv.results import weight_deltas
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -153,12 +153,8 @@ def _planes(deltas: "Mapping[str, Any] | xr.Dataset", learning_rate: Any) -> dic
     if isinstance(deltas, Mapping) and not hasattr(deltas, "dims"):
         planes = {str(arm): _stack(f"deltas[{arm!r}]", delta) for arm, delta in deltas.items()}
     else:
-        if "weight_delta" not in deltas:
-            raise InputError("results: no 'weight_delta'; the model's first layer does not read pixels directly")
-        values = deltas["weight_delta"].transpose("arm", "learning_rate", "row", "col", "channel").values
-        rates = rate_indices(deltas, learning_rate)  # pyright: ignore[reportArgumentType]
-        names = arm_names(deltas)  # pyright: ignore[reportArgumentType]
-        planes = {arm: values[k, rate] for k, (arm, rate) in enumerate(zip(names, rates, strict=True))}
+        results: Any = deltas
+        planes = weight_deltas(results, learning_rate)
     if not planes:
         raise InputError("deltas: none given; give one heatmap or more")
     return planes

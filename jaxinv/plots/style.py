@@ -144,7 +144,7 @@ def _glyphs() -> frozenset[int]:
 def to_bytes(figure: Figure, suffix: str = ".png", *, dpi: float | None = None) -> bytes:
     """The picture as a PNG or SVG file's bytes, free of dates and versions: the same figure gives the same bytes."""
     if suffix not in _TYPES:
-        raise InputError(f"suffix: {suffix!r} is not allowed; choose {' or '.join(_TYPES)}")
+        raise InputError(f"suffix: {suffix!r} is not allowed; give {' or '.join(_TYPES)}")
     stream = io.BytesIO()
     with matplotlib.rc_context(STYLE):
         if figure.canvas is None or not isinstance(figure.canvas, FigureCanvasAgg):
@@ -167,7 +167,7 @@ def save(figure: Figure | Axes, path: str | os.PathLike[str], *, dpi: float | No
     """
     target = Path(path)
     if target.suffix.lower() not in _TYPES:
-        raise InputError(f"path: {str(target)!r} does not end in {' or '.join(_TYPES)}")
+        raise InputError(f"path: {str(target)!r} is not allowed; give one that ends in {' or '.join(_TYPES)}")
     content = to_bytes(figure_of(figure) if isinstance(figure, Axes) else figure, target.suffix.lower(), dpi=dpi)
     write_bytes(target, content)
     return target

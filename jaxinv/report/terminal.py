@@ -4,32 +4,27 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import xarray as xr
 
 from jaxinv import stats
+from jaxinv.results import cells
 from jaxinv.utils.jsonable import jsonable
 from jaxinv.utils.tables import text_table
 
 
 def run_summary(results: xr.Dataset) -> dict[str, Any]:
     """Each arm at each learning rate at the last step; the seconds it took; what identifies the run."""
-    rows = []
-    for arm in results.arm.values:
-        for rate in results.learning_rate.values:
-            cell = results.sel(arm=arm, learning_rate=rate).isel(step=-1)
-            accuracy = stats.summary(cell.accuracy.values.astype(np.float64))
-            loss = stats.summary(cell.test_loss.values.astype(np.float64))
-            rows.append(
-                {
-                    "arm": str(arm),
-                    "learning_rate": float(rate),
-                    "trials": accuracy.n,
-                    "accuracy": {"mean": accuracy.mean, "sd": accuracy.sd, "ci95": accuracy.ci95},
-                    "test_loss": {"mean": loss.mean, "sd": loss.sd},
-                    "diverged": int(cell.diverged.sum()),
-                }
-            )
+    rows = [
+        {
+            "arm": cell.arm,
+            "learning_rate": cell.learning_rate,
+            "trials": cell.accuracy.n,
+            "accuracy": {"mean": cell.accuracy.mean, "sd": cell.accuracy.sd, "ci95": cell.accuracy.ci95},
+            "test_loss": {"mean": cell.test_loss.mean, "sd": cell.test_loss.sd},
+            "diverged": cell.diverged,
+        }
+        for cell in map(stats.cell_summary, cells(results))
+    ]
     return jsonable(
         {
             "study": json.loads(results.attrs["study"]),

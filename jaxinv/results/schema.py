@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
+from jaxinv.results.selection import PIXELS
+
 PER_TRIAL = {"accuracy": "step", "test_loss": "step", "diverged": None, "layer_delta": "layer"}
 """Variables kept for every trial, and their axis after (arm, learning_rate, trial)."""
 
-PIXELS = ("row", "col", "channel")
 SLAB_BYTES = 1 << 19  # what the caches of one core hold
 
 

@@ -6,6 +6,7 @@ call that uses one loads it.
 """
 
 from jaxinv.stats.bootstrap import Bootstrap, bootstrap_interval
+from jaxinv.stats.cells import CellSummary, cell_summary
 from jaxinv.stats.comparison import Comparison, Comparisons, compare, compare_all
 from jaxinv.stats.description import Summary, interquartile_mean, published_z, summary
 from jaxinv.stats.equivalence import Equivalence, tost
@@ -18,6 +19,7 @@ from jaxinv.stats.signs import PTest, sign_flip, wilcoxon
 
 __all__ = [
     "Bootstrap",
+    "CellSummary",
     "Comparison",
     "Comparisons",
     "Equivalence",
@@ -31,6 +33,7 @@ __all__ = [
     "Variation",
     "benjamini_hochberg",
     "bootstrap_interval",
+    "cell_summary",
     "cohen_dz",
     "compare",
     "compare_all",

@@ -77,7 +77,7 @@ def count(field: str, value: int, least: int = 1) -> int:
 def choice(field: str, value: str, allowed: tuple[str, ...]) -> str:
     """One of a few words."""
     if value not in allowed:
-        raise InputError(f"{field}: {value!r} is not allowed; choose {' or '.join(map(repr, allowed))}")
+        raise InputError(f"{field}: {value!r} is not allowed; give {' or '.join(map(repr, allowed))}")
     return value
 
 

@@ -1,14 +1,14 @@
 """Two arms of stored results compared trial by trial, and all pairs of arms with adjusted p-values."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from jaxinv.errors import InputError
-from jaxinv.results.selection import arm_names, check_results
+from jaxinv.results import arm_names, check_results, rate_by_arm
 from jaxinv.stats import checks, multiplicity
 from jaxinv.stats.description import summary
 from jaxinv.stats.equivalence import Equivalence, tost_of
@@ -231,11 +231,11 @@ def compare(
     trials = paired_trials(
         results, arm_a, arm_b, learning_rate=learning_rate, step=step, metric=metric, diverged=diverged
     )
-    a, b = trials.a.astype(np.float64), trials.b.astype(np.float64)
+    a, b = trials.a, trials.b
     n = a.size
     # Accuracies are stored as float32: equal differences of counts may differ in their last bits.
     largest = max(float(np.abs(a).max(initial=0.0)), float(np.abs(b).max(initial=0.0)))
-    resolution = largest * 2.0**-22 if trials.a.dtype == np.float32 else 0.0
+    resolution = largest * 2.0**-22 if results[metric].dtype == np.float32 else 0.0
     t = paired_t(a, b)
     equivalence = None if margin is None else tost_of(t, margin, alpha)
     ranks = wilcoxon(a, b, resolution=resolution)
@@ -285,11 +285,19 @@ def compare(
     )
 
 
-def compare_all(results: "xr.Dataset", *, adjust: str = "holm", **options: Any) -> Comparisons:
+def compare_all(
+    results: "xr.Dataset",
+    *,
+    adjust: str = "holm",
+    learning_rate: float | tuple[float, float] | Mapping[str, float] | None = None,
+    **options: Any,
+) -> Comparisons:
     """Compare every pair of arms, with p-values adjusted over all pairs.
 
     Args:
         results: see `compare`.
+        learning_rate: one of the results', a pair (of each pair's first and second arm), or a mapping arm ->
+            learning rate such as `jaxinv.results.best_rates` gives.
         adjust: "holm" (no false rejection at all) or "bh" (a bounded share of false rejections).
         options: as for `compare`.
 
@@ -301,7 +309,13 @@ def compare_all(results: "xr.Dataset", *, adjust: str = "holm", **options: Any) 
     arms = arm_names(results)
     if len(arms) < 2:
         raise InputError(f"arms: the results hold only {', '.join(arms) or 'none'}; two are needed to compare")
-    pairs = [compare(results, a, b, **options) for a, b in itertools.combinations(arms, 2)]
+    pairs = []
+    for a, b in itertools.combinations(arms, 2):
+        rate = learning_rate
+        if isinstance(rate, Mapping):
+            own = rate_by_arm(results, rate)
+            rate = (own[a], own[b])
+        pairs.append(compare(results, a, b, learning_rate=rate, **options))
     method, label = {
         "holm": (multiplicity.holm, "Holm"),
         "bh": (multiplicity.benjamini_hochberg, "Benjamini-Hochberg"),

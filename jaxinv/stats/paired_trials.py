@@ -5,16 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jaxinv.errors import DataError
-from jaxinv.results.selection import (
-    arm_index,
-    arm_names,
-    check_results,
-    coordinate,
-    metric_variable,
-    rate_pair,
-    step_index,
-)
+from jaxinv.results import arm_index, cell, check_results, rate_pair
 from jaxinv.stats import checks
 
 if TYPE_CHECKING:
@@ -23,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class PairedTrials:
-    """The values `a` and `b` [T] of the same trials in two arms, and what became of the others.
+    """The values `a` and `b`, float64 [T], of the same trials in two arms, and what became of the others.
 
     `planned` trials were asked for, `done` of them have run; `diverged` counts those of the done in which a, b, or
     either diverged; `excluded` were dropped for it by policy, `omitted` for a value that is not finite.
@@ -71,39 +62,27 @@ def paired_trials(
     """
     checks.choice("diverged", diverged, ("include", "exclude"))
     check_results(results)
-    variable = metric_variable(results, metric)
-    arms = arm_names(results)
-    places = [arm_index(arms, field, arm) for field, arm in (("arm_a", arm_a), ("arm_b", arm_b))]
-    rates = rate_pair(results, learning_rate)
-    where = step_index(results, step)
-    planned = results.sizes["trial"]
-    done = np.ones(planned, bool) if "done" not in results else np.asarray(results["done"].values, bool)
-    if not done.any():
-        raise DataError(f"results: none of {planned} trials is done yet")
-
-    sides = [
-        variable.isel(arm=arm, learning_rate=rate, step=where).transpose("trial").values[done]
-        for arm, rate in zip(places, rates, strict=True)
+    for field, arm in (("arm_a", arm_a), ("arm_b", arm_b)):
+        arm_index(results, arm, field)
+    cells = [
+        cell(results, arm, learning_rate=rate, step=step, metrics=(metric,))
+        for arm, rate in zip((arm_a, arm_b), rate_pair(results, learning_rate), strict=True)
     ]
-    flags = np.zeros((2, int(done.sum())), bool)
-    if "diverged" in results:
-        for side, (arm, rate) in enumerate(zip(places, rates, strict=True)):
-            flags[side] = results["diverged"].isel(arm=arm, learning_rate=rate).values[done]
+    sides, flags = [one.metric(metric) for one in cells], [one.diverged for one in cells]
     either = flags[0] | flags[1]
     finite = np.isfinite(sides[0]) & np.isfinite(sides[1])
     dropped = either if diverged == "exclude" else np.zeros_like(either)
     kept = finite & ~dropped
-    rate_values = coordinate(results, "learning_rate")
     return PairedTrials(
         a=sides[0][kept],
         b=sides[1][kept],
-        trials=coordinate(results, "trial")[done][kept],
-        arms=(arms[places[0]], arms[places[1]]),
+        trials=cells[0].trials[kept],
+        arms=(cells[0].arm, cells[1].arm),
         metric=metric,
-        learning_rate=(float(rate_values[rates[0]]), float(rate_values[rates[1]])),
-        step=int(coordinate(results, "step")[where]),
-        planned=planned,
-        done=int(done.sum()),
+        learning_rate=(cells[0].learning_rate, cells[1].learning_rate),
+        step=cells[0].step,
+        planned=results.sizes["trial"],
+        done=either.size,
         diverged=(int(flags[0].sum()), int(flags[1].sum()), int(either.sum())),
         policy=diverged,
         excluded=int(dropped.sum()),
