@@ -31,7 +31,8 @@ import jaxinv as ji
 from benchmarks import machine
 from benchmarks.processes import run_process
 from benchmarks.report import console
-from jaxinv.store import ResultBlock, Schema, Store
+from jaxinv.results.schema import ResultBlock, Schema
+from jaxinv.store import Store
 from jaxinv.utils.tables import text_table
 
 

@@ -135,7 +135,7 @@ def test_any_bytes_called_study_are_refused_and_left_alone(folder: Path, content
     run = folder / "run"
     run.mkdir(exist_ok=True)
     (run / "study.json").write_bytes(content)
-    for attempt in (lambda: store.load(run), lambda: store.check_folder(run, Study())):
+    for attempt in (lambda: store.load(run), lambda: store.check_can_hold(run, Study())):
         with pytest.raises((InputError, DataError)) as caught:
             attempt()
         check_line(caught.value)

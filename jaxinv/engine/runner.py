@@ -20,7 +20,9 @@ from jaxinv.engine.resolve import ResolvedStudy, resolve
 from jaxinv.engine.trial_batch import Device
 from jaxinv.engine.trial_runner import TrialRunner
 from jaxinv.errors import InputError, whole
-from jaxinv.store import PER_TRIAL, Memory, ResultBlock, Schema, Store, check_folder
+from jaxinv.results.in_memory import InMemory
+from jaxinv.results.schema import PER_TRIAL, ResultBlock, Schema
+from jaxinv.store import Store, check_can_hold
 from jaxinv.study import Study
 from jaxinv.utils.memory import available_bytes
 from jaxinv.utils.progress import Report, reporting
@@ -82,7 +84,7 @@ def run(
     if per_image and out is not None:
         raise InputError("per_image: stored runs do not keep it; leave out= away")
     if out is not None:
-        check_folder(out, study)
+        check_can_hold(out, study)
     resolved = resolve(study, data_dir=data_dir)
     LOG.debug("read %r", resolved.dataset)
     schema = Schema(
@@ -100,7 +102,7 @@ def run(
     attributes = provenance(resolved, chosen)
     with ExitStack() as stack:
         if out is None:
-            sink = Memory(schema, attrs=attributes, block=trial_runner.block)
+            sink = InMemory(schema, attrs=attributes, block=trial_runner.block)
         else:
             fingerprint = resolved.dataset.fingerprint
             sink = stack.enter_context(

@@ -105,7 +105,7 @@ def replicate(
 def check_folder(folder: Path, wanted: dict[str, Study]) -> None:
     """Refuse a folder that holds something else before anything is written."""
     for name, study in wanted.items():
-        store.check_folder(folder / name, study)
+        store.check_can_hold(folder / name, study)
     if folder.is_dir() and any(folder.iterdir()) and not any((folder / name).is_dir() for name in wanted):
         raise InputError(
             f"out: {folder} holds something else; give a new or empty folder, or that of an earlier replicate"

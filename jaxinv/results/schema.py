@@ -8,11 +8,62 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
-from jaxinv.results.selection import PIXELS
+from jaxinv.results.selection import AXES, PIXELS
 
-PER_TRIAL = {"accuracy": "step", "test_loss": "step", "diverged": None, "layer_delta": "layer"}
-"""Variables kept for every trial, and their axis after (arm, learning_rate, trial)."""
 
+class Variable(NamedTuple):
+    """What the results say of one variable.
+
+    Attributes:
+      dims: its dimensions.
+      dtype: its type.
+      fill: what stands for a trial that is not there.
+      long_name: what it is, in words, for readers and axes.
+      units: "1" where it has none.
+    """
+
+    dims: tuple[str, ...]
+    dtype: str
+    fill: float | bool
+    long_name: str
+    units: str = "1"
+
+    @property
+    def attrs(self) -> dict[str, Any]:
+        """Its attributes, by the CF conventions."""
+        return {"long_name": self.long_name, "units": self.units}
+
+
+TRIAL = AXES[:3]
+PER_TRIAL = {
+    "accuracy": Variable(AXES, "float32", np.nan, "share of the test images that are classified right"),
+    "test_loss": Variable(AXES, "float32", np.nan, "mean loss over the test images"),
+    "diverged": Variable(TRIAL, "bool", False, "whether the training diverged"),
+    "layer_delta": Variable(
+        (*TRIAL, "layer"), "float32", np.nan, "change of a layer's weights, relative to their start"
+    ),
+}
+"""Kept for every trial. `ResultBlock` has a field for each, of the same name and in the same order."""
+
+OVERALL = {
+    "weight_delta": Variable(
+        ("arm", "learning_rate", *PIXELS),
+        "float32",
+        np.nan,
+        "largest change of a pixel's weights, mean over trials that did not diverge",
+    ),
+    "done": Variable(("trial",), "bool", False, "whether the trial is finished"),
+}
+"""The others."""
+
+AXIS_ATTRS: dict[str, dict[str, Any]] = {
+    "arm": {"long_name": "arm"},
+    "learning_rate": {"long_name": "learning rate", "units": "1"},
+    "trial": {"long_name": "trial", "units": "1"},
+    "step": {"long_name": "updates made", "units": "1"},
+    "layer": {"long_name": "layer"},
+}
+"""Attributes of the axes that have labels."""
 SLAB_BYTES = 1 << 19  # what the caches of one core hold
 
 
@@ -60,21 +111,17 @@ class Schema:
         """The same axes with another number of trials."""
         return replace(self, trials=trials)
 
-    def dims(self, name: str) -> tuple[str, ...]:
-        """A variable's dimension names."""
-        last = PER_TRIAL[name]
-        return ("arm", "learning_rate", "trial", *((last,) if last else ()))
+    @property
+    def variables(self) -> dict[str, Variable]:
+        """Every variable of a stored run, by name."""
+        return {name: v for name, v in (PER_TRIAL | OVERALL).items() if name != "weight_delta" or self.pixel_weights}
 
     def shape(self, name: str, trials: int) -> tuple[int, ...]:
         """A variable's shape over so many trials."""
-        sizes = {
-            "arm": len(self.arms),
-            "learning_rate": len(self.learning_rates),
-            "trial": trials,
-            "step": len(self.steps),
-            "layer": len(self.layers),
-        }
-        return tuple(sizes[dim] for dim in self.dims(name))
+        axes = (self.arms, self.learning_rates, self.steps, self.layers)
+        sizes = {dim: len(axis) for dim, axis in zip(("arm", "learning_rate", "step", "layer"), axes, strict=True)}
+        sizes |= dict(zip(("trial", *PIXELS), (trials, *self.image_shape), strict=True))
+        return tuple(sizes[dim] for dim in (PER_TRIAL | OVERALL)[name].dims)
 
     @property
     def weight_shape(self) -> tuple[int, ...]:
@@ -92,13 +139,12 @@ class Schema:
         }
 
     def empty(self, name: str, trials: int) -> np.ndarray:
-        """Room for so many trials, filled with what stands for "not there": NaN, or False."""
-        flag = name == "diverged"
-        return np.full(self.shape(name, trials), False if flag else np.nan, dtype=bool if flag else np.float32)
+        """Room for so many trials, filled with what stands for "not there"."""
+        return np.full(self.shape(name, trials), PER_TRIAL[name].fill, PER_TRIAL[name].dtype)
 
     def nbytes(self, name: str) -> int:
         """Size of a variable over all trials."""
-        return math.prod(self.shape(name, self.trials)) * self.empty(name, 0).itemsize
+        return math.prod(self.shape(name, self.trials)) * np.dtype(PER_TRIAL[name].dtype).itemsize
 
     def check(self, block: ResultBlock) -> int:
         """How many trials a block has; ValueError where its arrays do not fit these axes."""
@@ -182,13 +228,16 @@ def assemble(
       attrs: the Dataset's attributes.
       done: bool [T], which trials are finished; None leaves the variable out.
     """
-    variables: dict[str, Any] = {
-        name: array if isinstance(array := arrays[name], xr.Variable) else (schema.dims(name), array)
-        for name in PER_TRIAL
-    }
+    data: dict[str, Any] = {name: arrays[name] for name in PER_TRIAL}
     if schema.pixel_weights:
-        mean = np.full(schema.weight_shape, np.nan, np.float32) if weights is None else weights.mean()
-        variables["weight_delta"] = (("arm", "learning_rate", *PIXELS), mean)
+        data["weight_delta"] = np.full(schema.weight_shape, np.nan, np.float32) if weights is None else weights.mean()
     if done is not None:
-        variables["done"] = (("trial",), np.asarray(done))
-    return xr.Dataset(variables, coords=schema.coords(), attrs=dict(attrs))
+        data["done"] = np.asarray(done)
+    dims = {name: schema.variables[name].dims for name in data}
+    variables = {name: v if isinstance(v, xr.Variable) else (dims[name], v) for name, v in data.items()}
+    results = xr.Dataset(variables, coords=schema.coords(), attrs=dict(attrs))
+    for name in data:
+        results[name].attrs = schema.variables[name].attrs
+    for name, described in AXIS_ATTRS.items():
+        results[name].attrs = described
+    return results

@@ -1,5 +1,6 @@
 """Whether a folder may take a run's results: what it holds, and whether that is the same study."""
 
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -7,15 +8,15 @@ from typing import Any, NamedTuple
 
 from jaxinv.errors import DataError, InputError
 from jaxinv.results.schema import Schema
-from jaxinv.store import zarr_files
-from jaxinv.store.files import Files, LocalFiles, open_files
-from jaxinv.store.lock import LOCK, MEMBERS, PLAN
+from jaxinv.store.arrays import ROOT
+from jaxinv.store.hierarchy import BLOCKS, FORMAT, ROOT_DOCUMENT, STUDY, checksum, read_json
+from jaxinv.store.lock import INVENTORY, LOCK, MEMBERS
+from jaxinv.store.storage import Storage
 from jaxinv.study import Study, study_hash
 from jaxinv.utils.files import PART
 
-STUDY = "study.json"
 STUDY_FIELDS = {"dataset", "arms", "model", "trials", "seed"}
-OWN = {LOCK, MEMBERS, PLAN}
+OWN = {LOCK, MEMBERS, INVENTORY}
 
 
 class Stored(NamedTuple):
@@ -38,105 +39,95 @@ class Stored(NamedTuple):
         """How many trials the folder is laid out for."""
         if self.root is None:
             return self.study["trials"]
-        return self.documents()["done"]["shape"][0]
+        return self.documents["done"]["shape"][0]
 
+    @property
     def attrs(self) -> dict[str, str]:
         """The results' attributes. Only where the root is sound."""
         assert self.root is not None
         return {name: value for name, value in self.root["attributes"].items() if name != "checksum"}
 
+    @property
     def documents(self) -> dict[str, dict[str, Any]]:
-        """The metadata of every array. Only where the root is sound."""
+        """The metadata of every group and array. Only where the root is sound."""
         assert self.root is not None
-        return self.root["consolidated_metadata"]["metadata"]
+        listed = self.root["consolidated_metadata"]["metadata"]
+        return {name: {k: v for k, v in one.items() if k != "consolidated_metadata"} for name, one in listed.items()}
 
     def schema(self) -> tuple[Schema, int]:
         """The stored axes and block length. Only where `own` is there."""
-        own = self.own
-        schema = Schema(
-            arms=tuple(own["arms"]),
-            learning_rates=tuple(own["learning_rates"]),
-            steps=tuple(own["steps"]),
-            layers=tuple(own["layers"]),
-            image_shape=tuple(own["image_shape"]),
-            pixel_weights=own["pixel_weights"],
-            trials=self.trials,
-        )
-        return schema, own["block"]
+        fields = {field.name: self.own[field.name] for field in dataclasses.fields(Schema) if field.name != "trials"}
+        axes: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+        return Schema(**axes, trials=self.trials), self.own["block"]
 
 
-def inspect(files: Files) -> Stored | None:
+def inspect(storage: Storage) -> Stored | None:
     """What a folder holds: None where it is new or empty.
 
     Raises:
       InputError: it holds something else.
       DataError: it holds results that do not say, any more, what they are of.
     """
-    names = [name for name in files.names() or () if name not in OWN and not name.startswith(PART)]
+    names = [name for name in storage.names() if name not in OWN and not name.startswith(PART)]
     if not names:
         return None
-    root, problem = _root(files)
-    fields, damage = _study(files)
-    if zarr_files.ROOT not in names or (root is not None and "study_hash" not in root["attributes"]):
-        ours = fields is not None and zarr_files.ROOT not in names  # begun, and stopped at once
+    root, problem = _root(storage)
+    fields, damage = _study(storage)
+    if ROOT not in names or (root is not None and "study_hash" not in root["attributes"]):
+        ours = fields is not None and ROOT not in names  # begun, and stopped at once
     else:
         ours = fields is not None or root is not None
     if not ours:
         shown = ", ".join(names)
         shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
-        raise InputError(f"out: {str(files)!r} holds something else ({shown}); give a new or an empty folder")
-    own = _own(files, root)
-    if own.get("format", zarr_files.FORMAT) != zarr_files.FORMAT:
-        raise DataError(f"{files.path(zarr_files.ROOT)}: is of another version of jaxinv; read it with that version")
+        raise InputError(f"out: {str(storage)!r} holds something else ({shown}); give a new or an empty folder")
+    own = _own(storage, root)
+    if own.get("format", FORMAT) != FORMAT:
+        raise DataError(f"{storage.path(ROOT)}: is of another version of jaxinv; read it with that version")
     if damage is None and root is not None:
         fields = fields or json.loads(root["attributes"]["study"])
         if study_hash(fields) != root["attributes"]["study_hash"]:
             damage = "was altered, it is not the study of the results beside it"
     if damage is not None or fields is None:
         raise DataError(
-            f"{files.path(STUDY)} {damage}; put it back, or remove it and run the same command again to have it back"
+            f"{storage.path(STUDY)} {damage}; put it back, or remove it and run the same command again to have it back"
         )
     return Stored(fields, root, problem, own)
 
 
-def _own(files: Files, root: dict[str, Any] | None) -> dict[str, Any]:
+def _own(storage: Storage, root: dict[str, Any] | None) -> dict[str, Any]:
     if root is not None:
-        return root["consolidated_metadata"]["metadata"][zarr_files.BLOCKS]["attributes"]
+        return root["consolidated_metadata"]["metadata"][BLOCKS]["attributes"]
     try:
-        own = json.loads(files.read(zarr_files.document(zarr_files.BLOCKS)) or b"{}")["attributes"]
+        own = read_json(storage, f"{ROOT}/{BLOCKS}/zarr.json")["attributes"]
         return own if isinstance(own["block"], int) and own["block"] > 0 else {}
-    except (ValueError, KeyError, TypeError):
+    except (KeyError, TypeError):
         return {}
 
 
-def _study(files: Files) -> tuple[dict[str, Any] | None, str | None]:
-    data = files.read(STUDY)
-    if data is None:
+def _study(storage: Storage) -> tuple[dict[str, Any] | None, str | None]:
+    if storage.read(STUDY) is None:
         return None, None
-    try:
-        fields = json.loads(data)
-    except ValueError:
-        fields = None
+    fields = read_json(storage, STUDY)
     if isinstance(fields, dict) and set(fields) >= STUDY_FIELDS and isinstance(fields["trials"], int):
         return fields, None
     return None, "is damaged, it does not hold a study"
 
 
-def _root(files: Files) -> tuple[dict[str, Any] | None, str | None]:
-    key = zarr_files.document("")
-    data = files.read(key)
+def _root(storage: Storage) -> tuple[dict[str, Any] | None, str | None]:
+    data = storage.read(ROOT_DOCUMENT)
     if data is None:
-        return None, f"{files.path(key)} is missing"
+        return None, f"{storage.path(ROOT_DOCUMENT)} is missing"
     try:
         root = json.loads(data)
         attributes = root["attributes"]
         if "checksum" not in attributes and "study_hash" not in attributes:
             return root, None  # somebody else's
-        if attributes["checksum"] == zarr_files.checksum(root):
+        if attributes["checksum"] == checksum(root):
             return root, None
     except (ValueError, KeyError, TypeError):
         pass
-    return None, f"{files.path(key)} is truncated or altered"
+    return None, f"{storage.path(ROOT_DOCUMENT)} is truncated or altered"
 
 
 def planned_trials(folder: str | os.PathLike[str]) -> int:
@@ -146,11 +137,11 @@ def planned_trials(folder: str | os.PathLike[str]) -> int:
       InputError: it holds something else.
       DataError: its study cannot be read any more.
     """
-    stored = inspect(open_files(folder))
+    stored = inspect(Storage(folder))
     return 0 if stored is None else stored.trials
 
 
-def check_study(files: Files, stored: Stored, study: Study, fingerprint: str | None = None) -> None:
+def check_study(storage: Storage, stored: Stored, study: Study, fingerprint: str | None = None) -> None:
     """InputError where a folder holds another study, results from other data, or more trials than are asked for."""
     if study_hash(stored.study) != study.hash:
         asked = study.to_dict()
@@ -160,18 +151,18 @@ def check_study(files: Files, stored: Stored, study: Study, fingerprint: str | N
             for name in names
             if stored.study.get(name) != asked.get(name)
         ]
-        raise InputError(f"out: {str(files)!r} holds another study ({'; '.join(different)}); give another folder")
+        raise InputError(f"out: {str(storage)!r} holds another study ({'; '.join(different)}); give another folder")
     if fingerprint is not None:
         there = stored.own.get("data_fingerprint", fingerprint)
         if there != fingerprint:
             raise InputError(
-                f"out: {str(files)!r} holds results from other data (fingerprint {there[:12]} there, {fingerprint[:12]}"
-                " here); give another folder"
+                f"out: {str(storage)!r} holds results from other data (fingerprint {there[:12]} there,"
+                f" {fingerprint[:12]} here); give another folder"
             )
     if stored.trials > study.trials:
         raise InputError(
-            f"trials: {study.trials} is fewer than the {stored.trials} of {str(files)!r}; give {stored.trials} or more,"
-            " or another folder"
+            f"trials: {study.trials} is fewer than the {stored.trials} of {str(storage)!r}; give {stored.trials} or"
+            " more, or another folder"
         )
 
 
@@ -179,21 +170,21 @@ def _show(fields: dict[str, Any], name: str) -> str:
     return json.dumps(fields[name]) if name in fields else "nothing"
 
 
-def check_folder(folder: str | os.PathLike[str], study: Study, *, fingerprint: str | None = None) -> None:
-    """Refuse an output folder before anything is computed; touches nothing.
+def check_can_hold(folder: str | os.PathLike[str], study: Study, *, fingerprint: str | None = None) -> None:
+    """Refuse a folder that cannot take a study's results, before anything is computed; touches nothing.
 
     Raises:
       InputError: it is no folder, is not writable, or holds something else, another study or more trials.
       DataError: it holds results whose study cannot be read any more.
     """
-    files = open_files(folder)
-    if isinstance(files, LocalFiles):
-        _check_path(files.root)
-    stored = inspect(files)
+    storage = Storage(folder)
+    if storage.local:
+        _check_path(storage.local)
+    stored = inspect(storage)
     if stored is not None:
-        check_study(files, stored, study, fingerprint)
-    if isinstance(files, LocalFiles):
-        _check_access(files.root)
+        check_study(storage, stored, study, fingerprint)
+    if storage.local:
+        _check_access(storage.local)
 
 
 def _check_path(root: Path) -> None:
@@ -210,7 +201,7 @@ def _check_path(root: Path) -> None:
 
 
 def _check_access(root: Path) -> None:
-    results = root / zarr_files.ROOT
+    results = root / ROOT
     if results.is_symlink():  # it would be another folder's, whose lock would not be asked for
         raise InputError(f"out: {str(results)!r} is a link; give the folder that it is in, or another one")
     near = next(place for place in (root, *root.parents) if place.exists())

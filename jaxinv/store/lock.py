@@ -21,10 +21,10 @@ import time
 import uuid
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from jaxinv.errors import DataError
-from jaxinv.store.files import Files, LocalFiles
+from jaxinv.store.storage import Storage
 
 try:
     import fcntl
@@ -33,31 +33,28 @@ except ImportError:  # Windows
 
 LOCK = ".lock"
 MEMBERS = ".members"
-PLAN = ".plan.json"
+INVENTORY = ".plan.json"
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
 LEASE_SECONDS = 600
 RENEW_SECONDS = 60
 
 
-class Lock(Protocol):
-    """A lock that is held."""
+class Lock:
+    """A lock that is held. This one where there is nothing to hold."""
 
-    note: str | None
+    note: str | None = None
 
     def renew(self) -> None:
-        """Say that its holder is still there."""
-        ...
+        """Say that its holder is still there. The kernel knows without."""
 
     def release(self) -> None:
         """Let others have it."""
-        ...
 
 
-class FileLock:
+class FileLock(Lock):
     """A kernel lock on a file of a folder, alone or shared with others of the same run."""
 
     def __init__(self, root: Path, name: str = LOCK, *, shared: bool = False) -> None:
-        self.note: str | None = None
         path = root / name
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
         try:
@@ -94,36 +91,21 @@ class FileLock:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
 
-    def renew(self) -> None:
-        """Nothing to do: the kernel knows."""
-
     def release(self) -> None:
         """Close the file; it stays where it is, since removing it would let two hold locks of one name."""
         os.close(self._file)
 
 
-class NoLock:
-    """Where there is nothing to hold."""
-
-    note: str | None = None
-
-    def renew(self) -> None:
-        """Nothing to do."""
-
-    def release(self) -> None:
-        """Nothing to do."""
-
-
-class Lease:
+class Lease(Lock):
     """An object that stands for a lock where there are none."""
 
-    def __init__(self, files: Files) -> None:
-        self.note: str | None = None
-        self.files, self._token, self._renewed = files, uuid.uuid4().hex, 0.0
+    def __init__(self, storage: Storage) -> None:
+        self._storage, self._token, self._renewed = storage, uuid.uuid4().hex, 0.0
         found = self._read()
         if found and time.time() - found["time"] < LEASE_SECONDS and not _dead(found):
             left = int(LEASE_SECONDS - (time.time() - found["time"])) + 1
-            raise in_use(files, f"{found['holder']} (if that was killed: in {left} s, or once {LOCK} there is removed)")
+            hint = f"if that was killed: in {left} s, or once {LOCK} there is removed"
+            raise in_use(storage, f"{found['holder']} ({hint})")
         self._write()
 
     def renew(self) -> None:
@@ -132,17 +114,17 @@ class Lease:
             return
         found = self._read()
         if found and found["token"] != self._token:
-            raise in_use(self.files, found["holder"])
+            raise in_use(self._storage, found["holder"])
         self._write()
 
     def release(self) -> None:
         """Remove the object, if it is still this run's."""
         found = self._read()
         if found and found["token"] == self._token:
-            self.files.remove(LOCK)
+            self._storage.remove(LOCK)
 
     def _read(self) -> dict[str, Any] | None:
-        data = self.files.read(LOCK)
+        data = self._storage.read(LOCK)
         try:
             found = json.loads(data or b"null")
         except ValueError:
@@ -152,29 +134,29 @@ class Lease:
     def _write(self) -> None:
         self._renewed = time.time()
         who = {"holder": myself(), "host": socket.gethostname(), "pid": os.getpid()}
-        self.files.write(LOCK, json.dumps({**who, "token": self._token, "time": self._renewed}).encode())
+        self._storage.write(LOCK, json.dumps({**who, "token": self._token, "time": self._renewed}).encode())
 
 
-def acquire(files: Files) -> Lock:
+def acquire(storage: Storage) -> Lock:
     """Lock a folder for a run; DataError where another run, or what is left of its processes, is using it."""
-    if not isinstance(files, LocalFiles):
-        lease = Lease(files)
-        files.remove(PLAN)
+    if storage.local is None:
+        lease = Lease(storage)
+        storage.remove(INVENTORY)
         return lease
     with ExitStack() as stack:
-        lock = FileLock(files.root)
+        lock = FileLock(storage.local)
         stack.callback(lock.release)
-        # In this order: who joins an earlier run after the plan has gone sees that, and who did before is seen here.
-        files.remove(PLAN)
-        if (files.root / MEMBERS).exists():
-            FileLock(files.root, MEMBERS).release()
+        # In this order: who joins an earlier run after its inventory has gone sees that, and who did before is seen.
+        storage.remove(INVENTORY)
+        if (storage.local / MEMBERS).exists():
+            FileLock(storage.local, MEMBERS).release()
         stack.pop_all()
     return lock
 
 
-def join(files: Files) -> Lock:
+def join(storage: Storage) -> Lock:
     """Hold a folder together with the other processes of a run, of which the first has locked it."""
-    return FileLock(files.root, MEMBERS, shared=True) if isinstance(files, LocalFiles) else NoLock()
+    return FileLock(storage.local, MEMBERS, shared=True) if storage.local else Lock()
 
 
 def _dead(found: dict[str, Any]) -> bool:

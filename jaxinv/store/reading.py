@@ -1,6 +1,7 @@
 """Reading results back, verified."""
 
 import contextlib
+import json
 import os
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -10,25 +11,23 @@ import xarray as xr
 
 from jaxinv.errors import DataError, InputError
 from jaxinv.results.schema import PER_TRIAL, WeightSum, assemble
+from jaxinv.store.arrays import ROOT, Arrays, Damaged, Missing
 from jaxinv.store.blocks import Blocks
-from jaxinv.store.documents import problems
-from jaxinv.store.files import Files, open_files
-from jaxinv.store.folder import STUDY, Stored, inspect
-from jaxinv.store.zarr_files import MARK, ROOT, Damaged, chunk_key, payload, unpack
+from jaxinv.store.folder import Stored, inspect
+from jaxinv.store.hierarchy import MARK, STUDY, problems
+from jaxinv.store.storage import Storage
 
 LAZY_BYTES = 1 << 28
-WEIGHT_DELTA = chunk_key("weight_delta", 0, 0, 0, 0, 0)
 
 
 @contextlib.contextmanager
-def naming(files: Files) -> Iterator[None]:
+def naming(storage: Storage) -> Iterator[None]:
     """Turn `Damaged` into the error that names the file."""
     try:
         yield
     except Damaged as damage:
-        raise DataError(
-            f"{files.path(damage.key)} {damage.why}; the command that made it, run again, computes what is damaged anew"
-        ) from None
+        anew = "the command that made it, run again, computes what is damaged anew"
+        raise DataError(f"{storage.path(damage.key)} {damage.why}; {anew}") from None
 
 
 def load(folder: str | os.PathLike[str]) -> xr.Dataset:
@@ -41,53 +40,51 @@ def load(folder: str | os.PathLike[str]) -> xr.Dataset:
       InputError: the folder holds no results.
       DataError: a file is damaged; the message names it. The command that made it computes what is damaged again.
     """
-    files, stored = _open(folder)
-    schema, block = stored.schema()
-    attrs = stored.attrs()
-    with naming(files):
-        for problem in problems(files, stored.documents(), schema):
+    storage, stored, blocks = _open(folder)
+    trials = blocks.schema.trials
+    with naming(storage):
+        for problem in problems(blocks.arrays, stored.documents, blocks.schema):
             raise problem
-        if stored.study["trials"] != schema.trials:
-            raise Damaged(STUDY, f"is of {stored.study['trials']} trials, and the results beside it of {schema.trials}")
-    return results(files, Blocks(files, schema, block, identity(attrs)), attrs)
+        if stored.study["trials"] != trials:
+            raise Damaged(STUDY, f"is of {stored.study['trials']} trials, and the results beside it of {trials}")
+    return results(storage, blocks, stored.attrs)
 
 
 def describe_progress(folder: str | os.PathLike[str]) -> tuple[int, int]:
     """(finished trials, all trials) of the run in a folder, as its `done` has it."""
-    files, stored = _open(folder)
-    schema, block = stored.schema()
-    blocks = Blocks(files, schema, block, "")
-    with naming(files):
-        return sum(blocks.read_done(index) for index in range(blocks.count)), schema.trials
+    storage, _, blocks = _open(folder)
+    with naming(storage):
+        return sum(blocks.read_done(index) for index in range(len(blocks.sizes))), blocks.schema.trials
 
 
-def results(files: Files, blocks: Blocks, attrs: Mapping[str, str]) -> xr.Dataset:
+def results(storage: Storage, blocks: Blocks, attrs: Mapping[str, str]) -> xr.Dataset:
     """The Dataset of what is finished; DataError where something is not as written."""
     schema = blocks.schema
     lazy = sum(schema.nbytes(name) for name in PER_TRIAL) > LAZY_BYTES
     arrays: dict[str, Any] = {} if lazy else {name: schema.empty(name, schema.trials) for name in PER_TRIAL}
     done = np.zeros(schema.trials, bool)
     weights = WeightSum.zero(schema)
-    with naming(files):
-        for index in range(blocks.count):
+    with naming(storage):
+        for index in range(len(blocks.sizes)):
             shown = blocks.read_done(index)  # before the mark, which is written before it
             mark = blocks.read_mark(index)
             if shown > (mark.filled if mark else 0):
-                raise Damaged(chunk_key(MARK, index, 0), f"is missing, or older than {chunk_key('done', index)}")
+                key = blocks.arrays.key
+                raise Damaged(key(MARK, index), f"is missing, or older than {key('done', index)}")
             if mark is None:
                 continue
             part = slice(index * blocks.block, index * blocks.block + mark.filled)
             if part.stop > schema.trials:
-                raise DataError(f"{files}: grew while it was read; read it again")
+                raise DataError(f"{storage}: grew while it was read; read it again")
             for name, rows in blocks.read(index, mark).items():
                 if not lazy:
                     arrays[name][:, :, part] = rows
             done[part] = True
             weights = weights + mark.weights
         if done.all() and schema.pixel_weights:
-            check_weight_delta(files, weights.mean())
+            check_weight_delta(blocks.arrays, weights.mean())
     if lazy:
-        opened = xr.open_zarr(files.path(ROOT), chunks=None)
+        opened = xr.open_zarr(storage.path(ROOT), chunks=None)
         arrays = {name: opened.variables[name] for name in PER_TRIAL}
     return assemble(schema, arrays, weights if done.all() else None, attrs, done=done)
 
@@ -97,21 +94,24 @@ def identity(attrs: Mapping[str, str]) -> str:
     return f"{attrs['study_hash']} {attrs['data_fingerprint']}"
 
 
-def _open(folder: str | os.PathLike[str]) -> tuple[Files, Stored]:
-    files = open_files(folder)
+def check_weight_delta(arrays: Arrays, mean: np.ndarray) -> None:
+    """`Damaged` where the stored mean weight change is not this one. None stored is no damage: it comes last."""
+    with contextlib.suppress(Missing):
+        if arrays.read("weight_delta").tobytes() != mean.tobytes():
+            raise Damaged(arrays.key("weight_delta"), "is not the mean of what the blocks hold")
+
+
+def _open(folder: str | os.PathLike[str]) -> tuple[Storage, Stored, Blocks]:
+    storage = Storage(folder)
     try:
-        stored = inspect(files)
+        stored = inspect(storage)
     except InputError:
         stored = None
     if stored is None:
-        raise InputError(f"results: {str(files)!r} is not the folder of a stored run (study.json beside results.zarr)")
+        hint = "study.json beside results.zarr"
+        raise InputError(f"results: {str(storage)!r} is not the folder of a stored run ({hint})")
     if stored.root is None:
         raise DataError(f"{stored.problem}; the command that made it, run again, puts that right")
-    return files, stored
-
-
-def check_weight_delta(files: Files, mean: np.ndarray) -> None:
-    """`Damaged` where the stored mean weight change is not this one. None stored is no damage: it comes last."""
-    data = files.read(WEIGHT_DELTA)
-    if data is not None and unpack(WEIGHT_DELTA, data) != payload(mean):
-        raise Damaged(WEIGHT_DELTA, "is not the mean of what the blocks hold")
+    schema, block = stored.schema()
+    arrays = Arrays(storage, json.dumps(stored.root).encode())
+    return storage, stored, Blocks(arrays, schema, block, identity(stored.attrs))

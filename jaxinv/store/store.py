@@ -11,19 +11,18 @@ import numpy as np
 import xarray as xr
 
 from jaxinv.errors import DataError, InputError
+from jaxinv.results.filled import FilledBlocks
 from jaxinv.results.schema import ResultBlock, Schema
-from jaxinv.store import plan as plans
-from jaxinv.store import zarr_files
-from jaxinv.store.blocks import Blocks
-from jaxinv.store.documents import lay_out, problems, put_chunk
-from jaxinv.store.files import Files, open_files
-from jaxinv.store.folder import STUDY, Stored, check_folder, check_study, inspect
-from jaxinv.store.lock import PLAN, Lock, acquire, join
-from jaxinv.store.progress import Progress
-from jaxinv.store.reading import WEIGHT_DELTA, check_weight_delta, identity, naming, results
-from jaxinv.store.zarr_files import MARK, Damaged
+from jaxinv.store import inventory
+from jaxinv.store.arrays import Arrays, Damaged, Missing
+from jaxinv.store.blocks import Blocks, mark_type
+from jaxinv.store.folder import Stored, check_can_hold, check_study, inspect
+from jaxinv.store.hierarchy import MARK, ROOT_DOCUMENT, STUDY, build, lay_out, problems, seal
+from jaxinv.store.inventory import Inventory
+from jaxinv.store.lock import INVENTORY, Lock, acquire, join
+from jaxinv.store.reading import check_weight_delta, identity, naming, results
+from jaxinv.store.storage import Storage
 from jaxinv.study import Study
-from jaxinv.utils.files import PART
 
 
 class Store:
@@ -35,12 +34,15 @@ class Store:
       notes: one line for everything that was found damaged, and what becomes of it.
     """
 
-    def __init__(self, files: Files, schema: Schema, block: int, attrs: Mapping[str, str], lock: Lock) -> None:
-        self.files, self.schema, self.block, self.attrs = files, schema, block, dict(attrs)
+    def __init__(self, storage: Storage, schema: Schema, block: int, attrs: Mapping[str, str], lock: Lock) -> None:
+        self.storage, self.schema, self.block, self.attrs = storage, schema, block, dict(attrs)
         self.notes = [lock.note] if lock.note else []
         self._lock = lock
-        self._blocks = Blocks(files, schema, block, identity(attrs))
-        self._progress = Progress(schema.trials, block)
+        own = {name: attrs[name] for name in ("study_hash", "data_fingerprint")}
+        self._around = build(schema, block, mark_type(schema).itemsize, **own)
+        self._arrays = Arrays(storage, self._around[ROOT_DOCUMENT])
+        self._blocks = Blocks(self._arrays, schema, block, identity(attrs))
+        self._filled = FilledBlocks(schema.trials, block)
         self._share: frozenset[int] = frozenset()
         self._leads = True
         self._exit = ExitStack()
@@ -87,35 +89,34 @@ class Store:
         """
         if schema.trials != study.trials or (process_count > 1 and not token):
             raise ValueError("schema and study differ in trials, or several processes have no token")
-        files = open_files(folder)
+        storage = Storage(folder)
         attrs = {**attrs, "study": study.to_json(), "study_hash": study.hash, "data_fingerprint": fingerprint}
         with ExitStack() as stack:
             if process_index:
-                plans.wait(files, token, timeout)
-                lock = join(files)
+                inventory.wait(storage, token, timeout)
+                lock = join(storage)
                 stack.callback(lock.release)
-                plan = plans.wait(files, token, 0)  # once more: process 0 may have gone before this one held the folder
-                store = cls(files, schema, plan.block, plan.attrs, lock)
-                store._progress.filled[:] = plan.filled
+                # Once more: process 0 may have gone before this one held the folder.
+                found = inventory.wait(storage, token, 0)
+                store = cls(storage, schema, found.block, found.attrs, lock)
+                store._filled.filled[:] = found.filled
                 store._leads = False
             else:
-                check_folder(folder, study, fingerprint=fingerprint)
-                files.prepare()
-                lock = acquire(files)
+                check_can_hold(folder, study, fingerprint=fingerprint)
+                storage.prepare()
+                lock = acquire(storage)
                 stack.callback(lock.release)
-                stored = inspect(files)  # once more, now that nobody changes it
+                stored = inspect(storage)  # once more, now that nobody changes it
                 if stored is not None:
-                    check_study(files, stored, study, fingerprint)
-                    block = _stored_block(files, stored, schema) or block
-                for name in files.names() or ():
-                    if name.startswith(PART):  # of a process that died
-                        files.remove(name)
-                store = cls(files, schema, block, attrs, lock)
+                    check_study(storage, stored, study, fingerprint)
+                    block = _stored_block(storage, stored, schema) or block
+                storage.sweep()
+                store = cls(storage, schema, block, attrs, lock)
                 store._begin(study, stored)
                 if process_count > 1:
-                    plan = plans.Plan(token, block, store._progress.filled.tolist(), store.attrs)
-                    plans.publish(files, plan)
-            left = [first // store.block for first, _ in store._progress.left()]
+                    found = Inventory(token, block, store._filled.filled.tolist(), store.attrs)
+                    inventory.publish(storage, found)
+            left = [first // store.block for first, _ in store._filled.left()]
             store._share = frozenset(np.array_split(left, process_count)[process_index].tolist())
             store._exit = stack.pop_all()
         return store
@@ -123,11 +124,11 @@ class Store:
     @property
     def done(self) -> np.ndarray:
         """bool [T], which trials are finished, as far as this process knows."""
-        return self._progress.done
+        return self._filled.done
 
     def todo(self) -> list[tuple[int, int]]:
         """(first trial, number of trials) of what this process is to compute: each within one block, in order."""
-        return [span for span in self._progress.left() if span[0] // self.block in self._share]
+        return [span for span in self._filled.left() if span[0] // self.block in self._share]
 
     def write(self, first: int, block: ResultBlock) -> None:
         """Store the results of trials first, first + 1, …, which continue one block.
@@ -136,12 +137,12 @@ class Store:
           DataError: the files cannot be written; what was finished before stays finished.
         """
         trials = self.schema.check(block)
-        index = self._progress.check(first, trials)
+        index = self._filled.check(first, trials)
         self._lock.renew()
-        with naming(self.files):
-            old = self._blocks.read_mark(index) if self._progress.filled[index] else None
+        with naming(self.storage):
+            old = self._blocks.read_mark(index) if self._filled.filled[index] else None
             self._blocks.write(index, old, block)
-        self._progress.add(first, trials)
+        self._filled.add(first, trials)
 
     def finish(self) -> None:
         """Write what is over all trials: the mean weight change. Process 0 does, when all processes have written.
@@ -151,21 +152,21 @@ class Store:
         """
         if not self._leads:
             return
-        with naming(self.files):
+        with naming(self.storage):
             weights, filled = self._blocks.total()
-        self._progress.filled[:] = filled
+        self._filled.filled[:] = filled
         left = self.schema.trials - sum(filled)
         if left:
             raise DataError(
-                f"{self.files}: {left} of {self.schema.trials} trials are missing; run the same command again"
+                f"{self.storage}: {left} of {self.schema.trials} trials are missing; run the same command again"
             )
         if self.schema.pixel_weights:
-            put_chunk(self.files, WEIGHT_DELTA, weights.mean())
-        self.files.remove(PLAN)
+            self._arrays.put("weight_delta", weights.mean())
+        self.storage.remove(INVENTORY)
 
     def read(self) -> xr.Dataset:
         """The results, as `load` gives them."""
-        return results(self.files, self._blocks, self.attrs)
+        return results(self.storage, self._blocks, self.attrs)
 
     def close(self) -> None:
         """Let others use the folder."""
@@ -182,40 +183,44 @@ class Store:
     def _begin(self, study: Study, stored: Stored | None) -> None:
         """Take stock of the folder, bring what lies around the blocks up to date, forget damaged blocks."""
         damaged, hidden = self._take_stock() if stored else ([], [])
-        unfinished = bool((self._progress.filled < self._progress.sizes).any())
+        unfinished = bool(self._filled.left())
         if stored and stored.root:
-            kept = stored.attrs()
+            kept = stored.attrs
             other = {name: text for name, text in self.attrs.items() if kept.get(name) != text and name != "study"}
             self.attrs = {**kept, "study": self.attrs["study"]}
             resumed = json.loads(kept.get("resumed_with", "[]"))
             if unfinished and other and other not in resumed:
                 self.attrs["resumed_with"] = json.dumps([*resumed, other])
-            for problem in problems(self.files, stored.documents(), stored.schema()[0]):
-                self.notes.append(f"{self.files.path(problem.key)} {problem.why}; it is written anew")
-        elif stored and (damaged or self._progress.filled.any()):
+            there = Arrays(self.storage, json.dumps(stored.root).encode())
+            for problem in problems(there, stored.documents, stored.schema()[0]):
+                self._note(problem)
+        elif stored and (damaged or self._filled.filled.any()):
             self.notes.append(f"{stored.problem}; it is written anew")
-        if stored and self.files.read(STUDY) is None:
-            self.notes.append(f"{self.files.path(STUDY)} is missing; it is written anew")
+        if stored and self.storage.read(STUDY) is None:
+            self._note(Missing(STUDY))
         if unfinished and self.schema.pixel_weights:
-            self.files.remove(WEIGHT_DELTA)  # no mean over fewer trials is to stand among more
+            self._arrays.remove("weight_delta")  # no mean over fewer trials is to stand among more
         elif self.schema.pixel_weights:
             mean = self._blocks.total()[0].mean()
             try:
-                check_weight_delta(self.files, mean)
+                check_weight_delta(self._arrays, mean)
             except Damaged as damage:
-                self.notes.append(f"{self.files.path(damage.key)} {damage.why}; it is written anew")
-                put_chunk(self.files, damage.key, mean)
-        documents = zarr_files.metadata(self.schema, self.block, Blocks.mark_bytes(self.schema), self.attrs)
-        lay_out(self.files, documents, self.schema, study)
+                self._note(damage)
+                self._arrays.put("weight_delta", mean)
+        self._around[ROOT_DOCUMENT] = seal(self._around[ROOT_DOCUMENT], self.attrs)
+        lay_out(self.storage, self._around, study)
         for index in damaged:
             self._blocks.drop(index)
         for index in hidden:
-            self._blocks.write_done(index, int(self._progress.filled[index]))
+            self._blocks.write_done(index, int(self._filled.filled[index]))
+
+    def _note(self, damage: Damaged) -> None:
+        self.notes.append(f"{self.storage.path(damage.key)} {damage.why}; it is written anew")
 
     def _take_stock(self) -> tuple[list[int], list[int]]:
         """Find the finished trials; the blocks that are damaged, and those that `done` does not show as they are."""
         damaged, hidden = [], []
-        for index, size in enumerate(self._progress.sizes.tolist()):
+        for index, size in enumerate(self._filled.sizes.tolist()):
             shown, problem = -1, None
             try:
                 shown = self._blocks.read_done(index)
@@ -226,23 +231,24 @@ class Store:
                 if mark is not None:
                     self._blocks.read(index, mark)
                 elif shown:
-                    raise Damaged(zarr_files.chunk_key(MARK, index, 0), "is missing")
+                    raise Missing(self._arrays.key(MARK, index))
             except Damaged as damage:
                 damaged.append(index)
                 trials = f"trials {index * self.block} to {index * self.block + size - 1}"
-                self.notes.append(f"{self.files.path(damage.key)} {damage.why}; {trials} are computed again")
+                self.notes.append(f"{self.storage.path(damage.key)} {damage.why}; {trials} are computed again")
                 continue
             filled = mark.filled if mark else 0
-            self._progress.filled[index] = min(filled, size)
+            self._filled.filled[index] = min(filled, size)
+            if shown > filled:
+                problem = Damaged(self._arrays.key("done", index), "shows trials as finished that are not")
+            if problem:
+                self._note(problem)
             if shown != filled:
                 hidden.append(index)
-            if problem or shown > filled:
-                why = problem.why if problem else "shows trials as finished that are not"
-                self.notes.append(f"{self.files.path(zarr_files.chunk_key('done', index))} {why}; it is written anew")
         return damaged, hidden
 
 
-def _stored_block(files: Files, stored: Stored, schema: Schema) -> int | None:
+def _stored_block(storage: Storage, stored: Stored, schema: Schema) -> int | None:
     """The store-block length of a folder; InputError where it holds other axes."""
     if not stored.own:
         return None
@@ -250,5 +256,5 @@ def _stored_block(files: Files, stored: Stored, schema: Schema) -> int | None:
     for field in dataclasses.fields(Schema):
         old, new = getattr(there, field.name), getattr(schema, field.name)
         if field.name != "trials" and old != new:
-            raise InputError(f"out: {str(files)!r} holds results of other {field.name} ({old} there, {new} here)")
+            raise InputError(f"out: {str(storage)!r} holds results of other {field.name} ({old} there, {new} here)")
     return block

@@ -16,7 +16,8 @@ from jaxinv.data import Dataset
 from jaxinv.errors import DataError, InputError
 from jaxinv.report import Page, Part, read_folder, render, render_markdown, write_report
 from jaxinv.report.folder import COLUMNS, values_csv
-from jaxinv.store import ResultBlock, Schema, Store
+from jaxinv.results.schema import ResultBlock, Schema
+from jaxinv.store import Store
 from jaxinv.study import Study
 from jaxinv.training.weight_change import border_mask, summarise
 from tests.plots.test_plots import HOSTILE, example

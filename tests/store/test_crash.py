@@ -24,7 +24,8 @@ import pytest
 import xarray as xr
 
 from jaxinv.errors import DataError, InputError
-from jaxinv.store import ResultBlock, Store, files, load
+from jaxinv.results.schema import ResultBlock
+from jaxinv.store import Store, load, storage
 from jaxinv.study import Study
 from tests.store.test_store import LAYOUT, check_values, cut_out, fast_folder, fill, open_store, results_of, whole_run
 
@@ -59,17 +60,17 @@ def in_a_process(scenario: str, *arguments: object, prefix: tuple[str, ...] = ()
 
 def test_killed_at_every_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Deterministic: die before the n-th file is put in place, for every n of a run that begins, goes on and grows."""
-    write = files.LocalFiles.write
+    write = storage.Storage.write
     left = 0
 
-    def count_down(self: files.LocalFiles, key: str, data: bytes, *, durable: bool = False) -> None:
+    def count_down(self: storage.Storage, key: str, data: bytes, *, durable: bool = False) -> None:
         nonlocal left
         left -= 1
         if left < 0:
             raise Killed
         write(self, key, data, durable=durable)
 
-    monkeypatch.setattr(files.LocalFiles, "write", count_down)
+    monkeypatch.setattr(storage.Storage, "write", count_down)
 
     def attempt(folder: Path, trials: int) -> int:
         with open_store(folder, trials) as store:
@@ -195,7 +196,7 @@ def test_finished_run_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyP
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(files, "replace_file", full)
+    monkeypatch.setattr(storage, "replace_file", full)
     with open_store(tmp_path) as store:
         store.finish()
         xr.testing.assert_identical(store.read(), whole)

@@ -13,7 +13,9 @@ import xarray as xr
 import zarr
 
 from jaxinv.errors import DataError, InputError
-from jaxinv.store import Memory, ResultBlock, Schema, Store, WeightSum, check_folder, describe_progress, load, reading
+from jaxinv.results.in_memory import InMemory
+from jaxinv.results.schema import ResultBlock, Schema, WeightSum
+from jaxinv.store import Store, check_can_hold, describe_progress, load, reading
 from jaxinv.study import Study
 
 LAYOUT = Schema(
@@ -144,7 +146,7 @@ def test_other_layouts(tmp_path: Path, schema: Schema) -> None:
 
 def test_memory_gives_the_same(tmp_path: Path) -> None:
     stored = whole_run(tmp_path)
-    memory = Memory(LAYOUT, stored.attrs, 4)
+    memory = InMemory(LAYOUT, stored.attrs, 4)
     for first, trials in memory.todo():
         memory.write(first, results_of(LAYOUT, first, trials))
     memory.finish()
@@ -294,16 +296,16 @@ def test_refuses_another_study(tmp_path: Path) -> None:
     with pytest.raises(
         InputError, match=r"another study \(learning_rate: 0.5 there, \[0.1, 1.0\] here; seed: 0 there, 1"
     ):
-        check_folder(tmp_path, make_study(seed=1, learning_rate=(0.1, 1.0)))
+        check_can_hold(tmp_path, make_study(seed=1, learning_rate=(0.1, 1.0)))
     with pytest.raises(InputError, match=r"^trials: 5 is fewer than the 10 of .* give 10 or more"):
-        check_folder(tmp_path, make_study(5))
+        check_can_hold(tmp_path, make_study(5))
     with pytest.raises(InputError, match=r"results from other data \(fingerprint data there, more here\)"):
         open_store(tmp_path, fingerprint="more")
     other = Schema(LAYOUT.arms, LAYOUT.learning_rates, LAYOUT.steps, ("w",), LAYOUT.image_shape, True, 10)
     with pytest.raises(InputError, match=r"other layers \(\('weights', 'biases'\) there, \('w',\) here\)"):
         open_store(tmp_path, schema=other)
-    check_folder(tmp_path, make_study())
-    check_folder(tmp_path, make_study(11), fingerprint="data")
+    check_can_hold(tmp_path, make_study())
+    check_can_hold(tmp_path, make_study(11), fingerprint="data")
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -321,7 +323,7 @@ def test_refuses_something_else(tmp_path: Path, name: str, content: str) -> None
     path = tmp_path / "out" / name
     path.parent.mkdir(parents=True)
     path.write_text(content)
-    for refused in (lambda: check_folder(tmp_path / "out", make_study()), lambda: open_store(tmp_path / "out")):
+    for refused in (lambda: check_can_hold(tmp_path / "out", make_study()), lambda: open_store(tmp_path / "out")):
         with pytest.raises(InputError, match=f"holds something else \\({name.split('/')[0]}\\)"):
             refused()
     assert path.read_text() == content
@@ -350,14 +352,14 @@ def test_refuses_what_is_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         "zip://x": "cannot be opened",
         "data://x": "cannot be read",
     }.items():
-        for refused in (lambda out=out: check_folder(out, make_study()), lambda out=out: open_store(out)):
+        for refused in (lambda out=out: check_can_hold(out, make_study()), lambda out=out: open_store(out)):
             with pytest.raises(InputError, match=f"^out: .*{reason}") as error:
                 refused()
             assert "\n" not in str(error.value)
     monkeypatch.setattr(os, "access", lambda *_: False)
     for out in (tmp_path / "new" / "below", tmp_path / "run"):
         with pytest.raises(InputError, match="cannot be written to"):
-            check_folder(out, make_study())
+            check_can_hold(out, make_study())
     assert not (tmp_path / "new").exists()
 
 
@@ -375,7 +377,7 @@ def test_stopped_while_beginning(tmp_path: Path) -> None:
     (tmp_path / "new").mkdir()
     (tmp_path / "new" / "study.json").write_bytes((tmp_path / "run" / "study.json").read_bytes())
     with pytest.raises(InputError, match="another study"):
-        check_folder(tmp_path / "new", make_study(seed=2))
+        check_can_hold(tmp_path / "new", make_study(seed=2))
     with open_store(tmp_path / "new") as store:
         assert store.notes == []
     check_values(whole_run(tmp_path / "new"))

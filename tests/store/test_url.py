@@ -14,7 +14,7 @@ import pytest
 import xarray as xr
 
 from jaxinv.errors import DataError, InputError
-from jaxinv.store import check_folder, describe_progress, load, lock
+from jaxinv.store import check_can_hold, describe_progress, load, lock
 from tests.store.test_store import check_values, fill, make_study, open_store, whole_run
 
 fsspec = pytest.importorskip("fsspec")
@@ -34,7 +34,7 @@ def write_lock(system: Any, **changes: object) -> None:
 
 
 def test_same_results(tmp_path: Path, system: Any) -> None:
-    check_folder(URL, make_study())
+    check_can_hold(URL, make_study())
     assert not system.exists("/bucket")
     with open_store(URL, 6) as store:
         fill(store, 1)
@@ -64,10 +64,10 @@ def test_damage(system: Any) -> None:
 def test_refusals(system: Any) -> None:
     system.pipe_file("/bucket/other/photo.jpg", b"x")
     with pytest.raises(InputError, match=r"^out: 'memory://bucket/other' holds something else \(photo.jpg\)"):
-        check_folder("memory://bucket/other", make_study())
+        check_can_hold("memory://bucket/other", make_study())
     whole_run(URL)
     with pytest.raises(InputError, match="another study"):
-        check_folder(URL, make_study(seed=4))
+        check_can_hold(URL, make_study(seed=4))
     with pytest.raises(InputError, match="is not the folder of a stored run"):
         load("memory://bucket/nothing")
 

@@ -1,14 +1,14 @@
-"""How far a run is, block by block."""
+"""Which trials of a run are finished."""
 
 import numpy as np
 
 
-class Progress:
-    """How far a run is, block by block. A block fills from its start.
+class FilledBlocks:
+    """How many trials of each block are finished. A block fills from its start.
 
-    >>> progress = Progress(trials=5, block=2)
-    >>> progress.add(0, 2); progress.add(2, 1)
-    >>> progress.done.tolist(), progress.left()
+    >>> filled = FilledBlocks(trials=5, block=2)
+    >>> filled.add(0, 2); filled.add(2, 1)
+    >>> filled.done.tolist(), filled.left()
     ([True, True, True, False, False], [(3, 1), (4, 1)])
     """
 

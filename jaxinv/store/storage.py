@@ -1,0 +1,124 @@
+"""Reads and writes whole files under one folder, each replaced in one step or not at all.
+
+A folder is a local one, or anything that fsspec opens: "s3://bucket/run", "gs://…", "memory://…".
+"""
+
+import errno
+import os
+from pathlib import Path
+from typing import cast
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from jaxinv.errors import DataError, InputError, first_line
+from jaxinv.utils.files import PART, replace_file
+
+REFUSALS = (OSError, ValueError, NotImplementedError)  # how file systems of fsspec say no
+KEPT = "what was finished is kept; put that right and run the same command again"
+
+
+class Storage:
+    """Files by key: a path inside the folder, with "/" between parts. Nothing is made before `prepare`.
+
+    Local files are put in place by a rename: safe against the death of the process. After a power failure a file may
+    come back empty or old unless it was written `durable`; digests tell, and what they refuse is computed again.
+    Object stores replace an object in one step. Where a file system does neither (sftp, say), a half-written file is
+    possible, and is caught by its digest.
+
+    Attributes:
+      local: the folder's path, where it is one of this machine's file systems.
+    """
+
+    def __init__(self, place: str | os.PathLike[str]) -> None:
+        text = os.fspath(place)
+        if text.startswith(("file://", "local://")):
+            text = text.partition("://")[2]
+        self.local: Path | None = None
+        if "://" in text:
+            try:
+                self._system, root = fsspec.core.url_to_fs(text)
+            except (*REFUSALS, ImportError) as error:
+                raise InputError(f"out: {text!r} cannot be opened ({first_line(error)})") from error
+            self._name, self._root = text.rstrip("/"), root.rstrip("/")
+            return
+        try:
+            self.local = Path(text).expanduser()
+        except RuntimeError as error:
+            raise InputError(f"out: {text!r} is not the name of a folder ({error})") from None
+        if not text or "\0" in text:
+            raise InputError(f"out: {text!r} is not the name of a folder")
+        self._system, self._name, self._root = LocalFileSystem(), str(self.local), str(self.local.absolute())
+
+    def __str__(self) -> str:
+        return self._name
+
+    def path(self, key: str) -> str:
+        """A file's name for messages."""
+        return f"{self._name}/{key}"
+
+    def read(self, key: str) -> bytes | None:
+        """A file's bytes; None where there is no such file."""
+        try:
+            return cast(bytes, self._system.cat_file(f"{self._root}/{key}"))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except REFUSALS as error:
+            raise DataError(f"{self.path(key)}: cannot be read ({_why(error)})") from error
+
+    def write(self, key: str, data: bytes, *, durable: bool = False) -> None:
+        """Put a whole file in place: a reader, or the next run after a crash, sees the old one or the new one."""
+        try:
+            try:
+                self._put(key, data, durable)
+            except FileNotFoundError:  # a file system with real folders
+                self._system.makedirs(f"{self._root}/{key}".rpartition("/")[0], exist_ok=True)
+                self._put(key, data, durable)
+        except REFUSALS as error:
+            raise DataError(f"{self.path(key)}: cannot be written ({_why(error)}); {KEPT}") from error
+
+    def remove(self, key: str) -> None:
+        """Remove a file, or a folder with all that is in it; nothing happens where there is none."""
+        try:
+            self._system.rm(f"{self._root}/{key}", recursive=True)
+        except FileNotFoundError:
+            pass
+        except REFUSALS as error:
+            raise DataError(f"{self.path(key)}: cannot be removed ({_why(error)})") from error
+
+    def names(self) -> list[str]:
+        """What lies directly in the folder, sorted; nothing where there is no folder."""
+        self._system.invalidate_cache()
+        try:
+            found = list(map(str, self._system.ls(self._root, detail=False)))
+        except FileNotFoundError:
+            return []
+        except REFUSALS as error:
+            raise InputError(f"out: {str(self)!r} cannot be read ({_why(error)}); give another folder") from error
+        return sorted(name.rstrip("/").rpartition("/")[2] for name in found)
+
+    def prepare(self) -> None:
+        """Make the folder, where there are folders."""
+        if self.local is None:
+            return
+        try:
+            self.local.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            kind = DataError if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO) else InputError
+            raise kind(f"out: {str(self)!r} cannot be made ({error.strerror})") from error
+
+    def sweep(self) -> None:
+        """Remove what processes that died left half written."""
+        for name in self.names():
+            if name.startswith(PART):
+                self.remove(name)
+
+    def _put(self, key: str, data: bytes, durable: bool) -> None:
+        if self.local is None:
+            self._system.pipe_file(f"{self._root}/{key}", data)
+        else:  # first in the run's own folder: what a crash leaves never lies among the Zarr files
+            replace_file(self.local / key, data, scratch=self.local, durable=durable)
+
+
+def _why(error: Exception) -> str:
+    return getattr(error, "strerror", None) or first_line(error)
