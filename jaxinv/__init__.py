@@ -14,6 +14,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from jaxinv.arm import Arm as Arm
+    from jaxinv.arm import arms as arms
     from jaxinv.data import Dataset as Dataset
     from jaxinv.data import load_dataset as load_dataset
     from jaxinv.data import relight as relight
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "Arm": "arm",
     "Comparison": "stats",
     "DataError": "errors",
     "Dataset": "data",
@@ -41,6 +44,7 @@ _HOME = {
     "Model": "models",
     "Preprocess": "preprocess",
     "Study": "study",
+    "arms": "arm",
     "compare": "stats",
     "compare_all": "stats",
     "from_linen": "models",
@@ -53,6 +57,7 @@ _HOME = {
 }
 
 __all__ = [
+    "Arm",
     "Comparison",
     "DataError",
     "Dataset",
@@ -60,6 +65,7 @@ __all__ = [
     "Model",
     "Preprocess",
     "Study",
+    "arms",
     "compare",
     "compare_all",
     "from_linen",

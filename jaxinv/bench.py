@@ -123,11 +123,12 @@ def sampled(run: Callable[[], object]) -> list[float]:
 
 def least_bytes(resolved: ResolvedStudy) -> float:
     """Bytes that one trial has to move: each batch once; in each update weights, gradient and new weights."""
-    study = resolved.study
-    weights = sum(leaf.size * 4 for leaf in jax.tree.leaves(resolved.parameters))
-    networks = len(study.arms) * len(study.learning_rates)
-    pixels = study.steps * study.batch_size * resolved.dataset.x_train[0].size * len(resolved.groups)
-    return float(pixels + 3 * study.steps * networks * weights)
+    total = 0
+    for group in resolved.groups:
+        weights = sum(leaf.size * 4 for leaf in jax.tree.leaves(group.parameters))
+        pixels = group.trial.batch_size * resolved.dataset.x_train[0].size
+        total += group.trial.steps * (pixels + 3 * group.networks * weights)
+    return float(total)
 
 
 def product_rate(devices: tuple[Device, ...]) -> float:

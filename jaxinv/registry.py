@@ -5,6 +5,8 @@ The names stand apart from what they name, without JAX, so that checking a study
 
 from jaxinv.errors import InputError, unknown
 
+MAX_SIZE = 1 << 20  # units or channels of a layer
+
 PREPROCESSINGS: dict[str, str] = {
     "raw": "grey values as stored, 0 to 255",
     "normal": "grey values divided by 255: background 0, foreground 1",
@@ -65,6 +67,24 @@ OPTIMIZERS: dict[str, str] = {
     ]
 }
 
+LOSSES: dict[str, str] = {
+    "cross_entropy": "softmax cross-entropy (optax.softmax_cross_entropy_with_integer_labels)",
+    "poly_loss_cross_entropy": "softmax cross-entropy plus a multiple of 1 - p (optax)",
+    "sigmoid_binary_cross_entropy": "one logistic loss for each class, summed (optax)",
+    "sigmoid_focal_loss": "one focal loss for each class, summed (optax)",
+    "multiclass_hinge_loss": "Crammer and Singer's hinge loss (optax)",
+    "multiclass_perceptron_loss": "the largest logit minus that of the label (optax)",
+    "multiclass_sparsemax_loss": "sparsemax loss (optax)",
+    "squared_error": "squared distance of the logits from the one-hot label, summed over classes (optax)",
+}
+
+AUGMENTATIONS: dict[str, str] = {
+    "none": "images as they are",
+    "shift": "each image moved by up to 2 pixels along each axis, filled with 0",
+    "flip": "each image mirrored left to right with probability 1/2",
+    "crop": "each image padded with 4 pixels of 0 on every side and cut out at a random place",
+}
+
 DATASETS: dict[str, str] = {
     "mnist": "70,000 handwritten digits, bundled: 55,000 to train on (the tutorial's split), 10,000 to test on",
     "tfds:<name>": "any fixed-size single-label image dataset of tensorflow-datasets, such as tfds:fashion_mnist",
@@ -85,3 +105,31 @@ def component_names(field: str, name: str) -> list[str]:
         if component not in PREPROCESSINGS:
             raise unknown(field, component, PREPROCESSINGS)
     return names
+
+
+SIZED_MODELS: dict[str, str] = {
+    "mlp": "hidden units of each layer: mlp:1000, mlp:128,128",
+    "mlp_nobias": "hidden units of each layer",
+    "mlp_bn": "hidden units of each layer",
+    "cnn": "channels of each convolution: cnn:32,64",
+    "cnn_bn": "channels of each convolution",
+}
+
+
+def model_sizes(field: str, name: str) -> tuple[str, tuple[int, ...]]:
+    """The name of a model, and the sizes that may stand behind it.
+
+    >>> model_sizes("model", "mlp:128,64"), model_sizes("model", "softmax")
+    (('mlp', (128, 64)), ('softmax', ()))
+    """
+    base, colon, text = name.partition(":")
+    if base not in MODELS:
+        raise unknown(field, name, MODELS)
+    if not colon:
+        return base, ()
+    if base not in SIZED_MODELS:
+        raise InputError(f"{field}: {name!r} is not allowed; give {base!r}, which takes no sizes")
+    sizes = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and 0 < int(part) <= MAX_SIZE for part in sizes):
+        raise InputError(f"{field}: {name!r} is not allowed; give whole numbers from 1 to {MAX_SIZE} after the colon")
+    return base, tuple(int(part) for part in sizes)

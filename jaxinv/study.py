@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from jaxinv import registry
-from jaxinv.errors import InputError, number, unknown, whole
+from jaxinv.arm import ARM_FIELDS, Arm, as_arm, check_arms
+from jaxinv.errors import InputError, unknown, whole
+from jaxinv.fields import CHECKS, MAX_EXAMPLES, as_tuple
 from jaxinv.utils import fingerprint
 
 if TYPE_CHECKING:
@@ -19,24 +20,28 @@ if TYPE_CHECKING:
     from jaxinv.models import Model
     from jaxinv.preprocess import Preprocess
 
-MAX_SEED = 2**32 - 1
-MAX_RATE = 1e38  # float32 holds little more
-MAX_EXAMPLES = 2**31 - 1  # positions in the stream of examples are 32-bit integers
-
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """What to run: `trials` independent trainings of one model under each arm and learning rate, paired trial by trial.
+    """What to run: `trials` independent trainings under each arm and learning rate, paired trial by trial.
 
-    Trial t of every arm and learning rate starts from the same weights and sees the same batches.
+    Trial t of every arm and learning rate starts from the same weights and sees the same training examples.
 
     Attributes:
       dataset: "mnist" (bundled), "tfds:<name>", the path of an `.npz`, or a `ji.Dataset`.
-      arms: a sequence of preprocessings to compare: names, compositions such as "inverted+pixel_mean", `ji.Preprocess`.
-      model: a name or a `ji.Model`.
+      arms: a sequence of treatments to compare: `ji.Arm` objects, or preprocessings (names, compositions such as
+        "inverted+pixel_mean", `ji.Preprocess`).
+      model: a name, with sizes if it takes them (`mlp:128,64`), or a `ji.Model`.
       optimizer: a name of optax's, or any function `learning_rate -> optax.GradientTransformation`.
       learning_rate: one value, or a sequence of them: an axis of the results.
+      loss: what training minimises: "cross_entropy", one of optax's classification losses by name, or a function
+        `(logits [B, C], labels [B]) -> [B]`. (`test_loss` is the cross-entropy whatever it is.)
+      augment: changes training images as they are read: a name or a function `(key, images [B, H, W, K] as stored) ->
+        images` of the same shape; "none" by default.
       batch_size: B, examples a step.
+      train_examples: train on a random subset of so many examples, another one in each trial, the smaller inside the
+        larger; None: on all.
+      label_noise: share of the training labels that are replaced by another class at random, the same ones in each arm.
       steps: S, updates a trial.
       eval_every: evaluate on the whole test set every so many steps (it divides `steps`); None: at the end only.
       trials: T, how many trials.
@@ -55,11 +60,15 @@ class Study:
     """
 
     dataset: "str | os.PathLike[str] | Dataset" = "mnist"
-    arms: "tuple[str | Preprocess, ...]" = ("normal", "inverted")
+    arms: "Sequence[str | Preprocess | Arm]" = ("normal", "inverted")
     model: "str | Model" = "softmax"
     optimizer: "str | Callable[[Any], optax.GradientTransformation]" = "sgd"
-    learning_rate: float | tuple[float, ...] = 0.5
+    learning_rate: float | Sequence[float] = 0.5
+    loss: "str | Callable[..., Any]" = "cross_entropy"
+    augment: "str | Callable[..., Any]" = "none"
     batch_size: int = 100
+    train_examples: int | None = None
+    label_noise: float = 0.0
     steps: int = 50
     eval_every: int | None = None
     trials: int = 100
@@ -70,27 +79,51 @@ class Study:
     def __post_init__(self) -> None:
         for field, check in CHECKS.items():
             object.__setattr__(self, field, check(field, getattr(self, field)))
+        object.__setattr__(self, "arms", check_arms(self.arms))
         if self.eval_every is not None:
             whole("eval_every", self.eval_every, 1, self.steps)
             if self.steps % self.eval_every:
                 raise InputError(
                     f"eval_every: {self.eval_every} does not divide steps={self.steps}; give a divisor of it"
                 )
-        if self.steps * self.batch_size > MAX_EXAMPLES:
-            raise InputError(
-                f"steps: {self.steps} steps of batch_size={self.batch_size} draw more than {MAX_EXAMPLES} examples "
-                "a trial; lower one of them"
-            )
+        for arm in self.complete_arms:
+            if self.steps * (arm.batch_size or 1) > MAX_EXAMPLES:
+                raise InputError(
+                    f"steps: {self.steps} steps of batch_size={arm.batch_size} draw more than {MAX_EXAMPLES} examples "
+                    "a trial; lower one of them"
+                )
+            rates = as_tuple(arm.learning_rate)
+            if rates is not None and len(rates) not in (1, len(self.learning_rates)):
+                raise InputError(
+                    f"arms: {arm.name}: learning_rate: {len(rates)} values are not allowed; give one, or as many as "
+                    f"the study's {len(self.learning_rates)}"
+                )
 
     @property
     def learning_rates(self) -> tuple[float, ...]:
         """The learning-rate axis, also where `learning_rate` is a single value."""
-        return self.learning_rate if isinstance(self.learning_rate, tuple) else (self.learning_rate,)
+        rates = self.learning_rate
+        return rates if isinstance(rates, tuple) else (rates,)  # pyright: ignore[reportReturnType]  (checked)
 
     @property
     def arm_names(self) -> tuple[str, ...]:
         """The arm axis: each arm's name."""
-        return arm_names(self.arms)
+        return tuple(arm if isinstance(arm, str) else arm.name for arm in self.arms)
+
+    @property
+    def complete_arms(self) -> tuple[Arm, ...]:
+        """The arms with every field filled in from the study (`train_examples` stays None where all are used)."""
+        inherited = {field: getattr(self, field) for field in ARM_FIELDS if field != "preprocess"}
+        inherited |= {"preprocess": "normal"}
+        return tuple(
+            arm.replace(**{field: value for field, value in inherited.items() if getattr(arm, field) is None})
+            for arm in map(as_arm, self.arms)
+        )
+
+    def rates(self, arm: Arm) -> tuple[float, ...]:
+        """The learning rates that a complete arm uses, along the axis of the study's."""
+        found: tuple[Any, ...] = as_tuple(arm.learning_rate) or (arm.learning_rate,)
+        return found if len(found) == len(self.learning_rates) else found * len(self.learning_rates)
 
     @property
     def eval_steps(self) -> tuple[int, ...]:
@@ -118,13 +151,12 @@ class Study:
           InputError: a field is not known or makes no sense; or an object of the user's own, which JSON only names.
         """
         known = [field.name for field in dataclasses.fields(cls)]
-        for name, value in fields.items():
+        for name in fields:
             if name not in known:
                 raise unknown("study", name, known)
-            for item in value if isinstance(value, (list, tuple)) else (value,):
-                if isinstance(item, dict):
-                    raise InputError(f"{name}: {item} names an object of your own; build the Study in Python with it")
-        values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()}
+        values = {name: _from_plain(name, value) for name, value in fields.items()}
+        if isinstance(values.get("arms"), tuple):
+            values["arms"] = tuple(Arm(**arm) if isinstance(arm, dict) else arm for arm in values["arms"])
         return cls(**values)
 
     @classmethod
@@ -158,131 +190,33 @@ class Study:
 
 def study_hash(fields: Mapping[str, Any]) -> str:
     """`Study.hash`, from what `Study.to_dict` gave: objects of the user's own are only named there."""
-    kept = {name: value for name, value in fields.items() if name != "trials"}
+    kept = {name: value for name, value in fields.items() if name != "trials" and LATER_FIELDS.get(name, ()) != value}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 
-def check_dataset(field: str, value: Any) -> Any:
-    """A name, the path of an `.npz`, or a `ji.Dataset`."""
-    value = os.fspath(value) if isinstance(value, os.PathLike) else value
-    if isinstance(value, str):
-        named = value in registry.DATASETS and "<" not in value
-        if not named and not value.startswith("tfds:") and not value.lower().endswith(".npz"):
-            raise unknown(field, value, registry.DATASETS)
-    elif not hasattr(value, "x_train"):
-        raise InputError(f"{field}: {value!r} is not allowed; give a name, the path of an .npz, or a ji.Dataset")
-    return value
-
-
-def check_arms(field: str, value: Any) -> tuple[Any, ...]:
-    """A sequence of preprocessings whose names differ."""
-    arms = as_tuple(value)
-    if arms is None:
-        raise InputError(f"{field}: {value!r} is not allowed; give a sequence of names or ji.Preprocess objects")
-    if not arms:
-        raise InputError(f"{field}: none given; give one or more")
-    arms = tuple(check_preprocess(field, arm) for arm in arms)
-    names = arm_names(arms)
-    if len(set(names)) < len(names):
-        raise InputError(f"{field}: {', '.join(names)} has a name twice; give each once")
-    return arms
-
-
-def check_preprocess(field: str, value: Any) -> Any:
-    """A name, a composition of names, without its spaces, or a `ji.Preprocess`."""
-    if isinstance(value, str):
-        return "+".join(registry.component_names(field, value))
-    if not (hasattr(value, "fit") and hasattr(value, "apply")):
-        raise InputError(f"{field}: {value!r} is not allowed; give a name or a ji.Preprocess")
-    return value
-
-
-def check_model(field: str, value: Any) -> Any:
-    """A name or a `ji.Model`."""
-    if isinstance(value, str):
-        if value not in registry.MODELS:
-            raise unknown(field, value, registry.MODELS)
-    elif not (hasattr(value, "init") and hasattr(value, "apply") and hasattr(value, "name")):
-        raise InputError(f"{field}: {value!r} is not allowed; give a name or a ji.Model")
-    return value
-
-
-def check_optimizer(field: str, value: Any) -> Any:
-    """A name or a function of the learning rate."""
-    if isinstance(value, str):
-        if value not in registry.OPTIMIZERS:
-            raise unknown(field, value, registry.OPTIMIZERS)
-    elif not callable(value):
-        raise InputError(f"{field}: {value!r} is not allowed; give a name or a function of the learning rate")
-    return value
-
-
-def check_learning_rate(field: str, value: Any) -> float | tuple[float, ...]:
-    """A positive number, or a sequence of different ones."""
-    several = as_tuple(value)
-    rates = tuple(number(field, rate) for rate in ((value,) if several is None else several))
-    if not rates:
-        raise InputError(f"{field}: none given; give one or more positive numbers")
-    for rate in rates:
-        if not 0 < rate <= MAX_RATE:
-            raise InputError(f"{field}: {rate} is not allowed; give a positive number up to {MAX_RATE:.0e}")
-    if len(set(rates)) < len(rates):
-        raise InputError(f"{field}: {rates} has a value twice; give each once")
-    return rates[0] if several is None else rates
-
-
-def check_count(field: str, value: Any) -> int:
-    return whole(field, value, 1, MAX_EXAMPLES)
-
-
-def check_illumination(field: str, value: Any) -> float:
-    strength = number(field, value)
-    if not 0.0 <= strength < 1.0:
-        raise InputError(f"{field}: {strength} is not allowed; give a number from 0 up to, but not, 1")
-    return strength
-
-
-def check_precision(field: str, value: Any) -> Any:
-    if value not in ("exact", "fast"):
-        raise unknown(field, value, ("exact", "fast"))
-    return value
-
-
-CHECKS: dict[str, Callable[[str, Any], Any]] = {
-    "dataset": check_dataset,
-    "arms": check_arms,
-    "model": check_model,
-    "optimizer": check_optimizer,
-    "learning_rate": check_learning_rate,
-    "batch_size": check_count,
-    "steps": check_count,
-    "eval_every": lambda field, value: None if value is None else whole(field, value, 1),
-    "trials": check_count,
-    "seed": lambda field, value: whole(field, value, 0, MAX_SEED),
-    "illumination": check_illumination,
-    "precision": check_precision,
-}
-"""(field, value) -> the value as a study keeps it, for each field; InputError for a value that makes no sense."""
-
-
-def as_tuple(value: Any) -> tuple[Any, ...] | None:
-    """The items of any sequence or array; None for text and for whatever has no order or no items.
-
-    >>> as_tuple([0.1, 1]), as_tuple("normal"), as_tuple(0.5)
-    ((0.1, 1), None, None)
-    """
-    value = value.tolist() if hasattr(value, "tolist") else value  # of NumPy, JAX or pandas
-    return tuple(value) if isinstance(value, Sequence) and not isinstance(value, (str, bytes)) else None
-
-
-def arm_names(arms: Sequence[Any]) -> tuple[str, ...]:
-    return tuple(arm if isinstance(arm, str) else arm.name for arm in arms)
+LATER_FIELDS = {"loss": "cross_entropy", "augment": "none", "train_examples": None, "label_noise": 0.0}
+"""Fields that studies of version 0.1.0 lacked, by what they did. At these values they do not enter the hash."""
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, Arm):
+        return {"name": value.name} | {field: _plain(changed) for field, changed in value.changes.items()}
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     if value is None or isinstance(value, (str, int, float)):
         return value
     known = getattr(value, "fingerprint", None)  # a Dataset knows its own, which covers every pixel
     return {"own": fingerprint.name_of(value), "fingerprint": known or fingerprint.fingerprint(value)}
+
+
+def _from_plain(field: str, value: Any) -> Any:
+    """What `_plain` made plain, but for objects of the user's own."""
+    if isinstance(value, list | tuple):
+        return tuple(_from_plain(field, item) for item in value)
+    if isinstance(value, dict):
+        if "own" in value:
+            raise InputError(f"{field}: {value} names an object of your own; build the Study in Python with it")
+        if field != "arms" or not isinstance(value.get("name"), str):
+            raise InputError(f"{field}: {value} is not allowed; give a plain value")
+        return {name: _from_plain(name, item) for name, item in value.items()}
+    return value

@@ -14,6 +14,8 @@ ORDER = [
     "errors",
     "registry",
     "utils",
+    "fields",
+    "arm",
     "study",
     "data",
     "preprocess",

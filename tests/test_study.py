@@ -99,6 +99,10 @@ def test_hash_ignores_trials_alone() -> None:
         "steps": 100,
         "eval_every": 10,
         "seed": 1,
+        "loss": "multiclass_hinge_loss",
+        "augment": "flip",
+        "train_examples": 100,
+        "label_noise": 0.25,
         "illumination": 0.5,
         "precision": "fast",
     }
@@ -138,7 +142,7 @@ def test_sequences_of_any_kind_are_taken(sequence: Any) -> None:
 
 
 def test_every_field_has_a_check() -> None:
-    assert list(CHECKS) == list(Study.__dataclass_fields__)
+    assert {*CHECKS, "arms"} == set(Study.__dataclass_fields__)
 
 
 def test_axes() -> None:

@@ -114,15 +114,15 @@ def run_trial_batch(
     networks = partial(_over_networks, key=key, affine=affine, rates=rates)
     evaluate_in_turn = in_turn and not spec.wide_evaluation
 
-    def train_and_evaluate(state: TrainState, first_step: jax.Array) -> tuple[TrainState, EvalMetrics]:
-        def train(state: TrainState, key: jax.Array, affine: Affine, rate: jax.Array) -> TrainState:
+    def train_and_evaluate(state: TrainState, first_step: jax.Array) -> tuple[TrainState, Any]:
+        def train(state: TrainState, key: jax.Array, affine: Affine, rate: jax.Array) -> tuple[TrainState, jax.Array]:
             return trial.train(state, key, affine, rate, first_step, data)
 
         def evaluate(state: TrainState, key: jax.Array, affine: Affine, rate: jax.Array) -> EvalMetrics:
             return trial.evaluate(state, affine, data)
 
-        state = networks(train, state, in_turn=in_turn)
-        return state, networks(evaluate, state, in_turn=evaluate_in_turn)
+        state, train_loss = networks(train, state, in_turn=in_turn)
+        return state, (train_loss, networks(evaluate, state, in_turn=evaluate_in_turn))
 
     def init(state: None, key: jax.Array, affine: Affine, rate: jax.Array) -> TrainState:
         return trial.init(key, rate)
@@ -131,9 +131,9 @@ def run_trial_batch(
         return trial.weight_change(state, key)
 
     state = networks(init, None, in_turn=in_turn)
-    state, metrics = lax.scan(train_and_evaluate, state, trial.first_steps)
+    state, (train_loss, metrics) = lax.scan(train_and_evaluate, state, trial.first_steps)
     change = networks(weight_change, state, in_turn=in_turn)
-    return trial.result(metrics, change)
+    return trial.result(train_loss, metrics, change)
 
 
 def _over_networks(

@@ -1,4 +1,4 @@
-"""From a study's names to what there is to run: data, fitted preprocessings, and groups of arms that run together."""
+"""From a study's names to what there is to run: data, treatments, and groups of arms that run together."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,29 +13,72 @@ from jaxinv.models import BoundModel, check_model, get_model
 from jaxinv.preprocess import Preprocess, check_preprocess, fit_preprocesses, get_preprocess, transform
 from jaxinv.study import Study
 from jaxinv.training import keys, weight_change
+from jaxinv.training.augmentation import Augment, check_augment, get_augment
 from jaxinv.training.evaluation_tiles import PixelOrder, pixel_order, tile_test_set
 from jaxinv.training.inputs import Affine, Data
-from jaxinv.training.optimizers import Optimizer, get_optimizer
+from jaxinv.training.losses import Loss, check_per_example, get_loss
+from jaxinv.training.optimizers import Optimizer, at_rate, check_optimizer, get_optimizer
 from jaxinv.training.trial import Trial
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """What an arm does apart from its preprocessing. Arms of equal treatments can share a program.
+
+    Attributes:
+      rates: the learning rates, one or L.
+      traced: whether the optimizer takes a traced learning rate; otherwise each rate gets a program.
+    """
+
+    model: BoundModel
+    optimizer: Optimizer
+    rates: tuple[float, ...]
+    traced: bool
+    loss: Loss
+    augment: Augment | None
+    batch_size: int
+    train_examples: int | None
+    label_noise: float
 
 
 @dataclass(frozen=True, eq=False)
 class ArmGroup:
-    """Arms that one program trains on the same images: all affine ones together, every other arm by itself.
+    """Arms that one program trains on the same images.
 
     Attributes:
       positions: where the group's arms stand among the study's.
-      affine: their scale and offset, NumPy float32 [arms of the group, H, W, K].
+      rate_positions, rates: where its learning rates stand along the axis of the study's, and what they are; one rate
+        may stand for all of the axis.
+      trial: what all its trials have in common.
+      affine: the arms' scale and offset, NumPy float32 [arms of the group, H, W, K].
       images: (train, test), both [N, H, W, K]: as stored, or as the preprocessing of the group's only arm gives them.
-      fold: whether the affine preprocessings can be folded into the model's first layer.
+      preprocess_params: of the preprocessing that the trial applies to each batch, where it does.
       pixel_order: how evaluations leave dark pixels out; None where they read all.
     """
 
     positions: tuple[int, ...]
+    rate_positions: tuple[int, ...]
+    rates: tuple[float, ...]
+    trial: Trial
     affine: Affine
     images: tuple[np.ndarray, np.ndarray]
-    fold: bool
+    preprocess_params: Any
     pixel_order: PixelOrder | None
+
+    @property
+    def networks(self) -> int:
+        """How many networks one trial trains."""
+        return len(self.positions) * len(self.rates)
+
+    @cached_property
+    def parameters(self) -> Any:
+        """Shapes of the model's parameters."""
+        return jax.eval_shape(self.trial.model.init, keys.root_key(0))[0]
+
+    @cached_property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the layers whose change is recorded."""
+        return weight_change.layer_names(self.parameters)
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,96 +88,161 @@ class ResolvedStudy:
     study: Study
     dataset: Dataset
     preprocesses: tuple[Preprocess, ...]
-    model: BoundModel
-    optimizer: Optimizer
+    treatments: tuple[Treatment, ...]
 
     @cached_property
     def layers(self) -> tuple[str, ...]:
-        """Names of the layers whose change is recorded."""
-        return weight_change.layer_names(self.parameters)
+        """Names of the layers whose change is recorded, of all arms together."""
+        return tuple(dict.fromkeys(layer for group in self.groups for layer in group.layers))
 
-    @cached_property
-    def parameters(self) -> Any:
-        """Shapes of the model's parameters."""
-        return jax.eval_shape(self.model.init, keys.root_key(0))[0]
+    @property
+    def has_pixel_weights(self) -> bool:
+        """Whether the first layer of some arm's model reads pixels directly."""
+        return any(treatment.model.model.pixel_weights is not None for treatment in self.treatments)
 
     @cached_property
     def groups(self) -> tuple[ArmGroup, ...]:
-        """The arms, their preprocessings fitted to the training images, in the groups that run together."""
-        data = self.dataset
-        stored, shape = (data.x_train, data.x_test), data.image_shape
-        folded: list[tuple[int, Affine]] = []
-        unfolded: list[tuple[int, Affine]] = []
-        single: list[ArmGroup] = []
-        fitted = fit_preprocesses(self.preprocesses, data.x_train)
+        """The arms, their preprocessings fitted to the training images, in the groups that run together.
+
+        Arms that differ in an affine preprocessing alone are one group; every other arm is one by itself.
+        """
+        stored, shape = (self.dataset.x_train, self.dataset.x_test), self.dataset.image_shape
+        together: dict[tuple[Treatment, bool], list[tuple[int, Affine]]] = {}
+        groups: list[ArmGroup] = []
+        fitted = fit_preprocesses(self.preprocesses, self.dataset.x_train)
         for position, (preprocess, params) in enumerate(zip(self.preprocesses, fitted, strict=True)):
+            treatment = self.treatments[position]
             if not preprocess.built_in:
                 check_preprocess(preprocess, params, shape)
-            if preprocess.affine is None:
-                train, test = (transform(preprocess, params, images) for images in stored)
-                identity = Affine(np.ones((1, *shape), np.float32), np.zeros((1, *shape), np.float32))
-                single.append(ArmGroup((position,), identity, (train, test), False, None))
-            else:
+            if preprocess.affine is not None:
                 affine = Affine(*(np.asarray(a, np.float32) for a in preprocess.affine(params, shape)))
-                fits = self.model.refuses_fold(*affine) is None
-                (folded if fits else unfolded).append((position, affine))
-        together = [
+                fold = treatment.model.refuses_fold(*affine) is None
+                together.setdefault((treatment, fold), []).append((position, affine))
+                continue
+            identity = Affine(np.ones((1, *shape), np.float32), np.zeros((1, *shape), np.float32))
+            test = transform(preprocess, params, stored[1])
+            if treatment.augment is None:
+                images, late = (transform(preprocess, params, stored[0]), test), None
+            else:  # augmentation comes first, so that what it gives is preprocessed batch by batch
+                images, late = (stored[0], test), (preprocess.apply, params)
+            groups += self._at_rates(treatment, (position,), identity, images, fold=False, late=late)
+        for (treatment, fold), members in together.items():
+            affine = jax.tree.map(lambda *a: np.stack(a), *(affine for _, affine in members))
+            groups += self._at_rates(treatment, tuple(position for position, _ in members), affine, stored, fold=fold)
+        return tuple(groups)
+
+    def _at_rates(
+        self,
+        treatment: Treatment,
+        positions: tuple[int, ...],
+        affine: Affine,
+        images: tuple[np.ndarray, np.ndarray],
+        *,
+        fold: bool,
+        late: tuple[Any, Any] | None = None,
+    ) -> list[ArmGroup]:
+        """One group for all learning rates, or one for each where the optimizer cannot take a traced one."""
+        rates = treatment.rates
+        axis = len(self.study.learning_rates)
+        places = [tuple(range(axis))] if len(rates) == 1 else [(place,) for place in range(axis)]
+        if treatment.traced:
+            split = [(tuple(range(axis)), rates, treatment.optimizer)]
+        else:
+            split = [
+                (place, (rate,), at_rate(treatment.optimizer, rate)) for place, rate in zip(places, rates, strict=True)
+            ]
+        return [
             ArmGroup(
-                positions=tuple(position for position, _ in members),
-                affine=jax.tree.map(lambda *a: np.stack(a), *(affine for _, affine in members)),
-                images=stored,
-                fold=fold,
-                pixel_order=self._pixel_order() if fold else None,
+                positions=positions,
+                rate_positions=place,
+                rates=some,
+                trial=Trial(
+                    model=treatment.model,
+                    optimizer=optimizer,
+                    loss=treatment.loss,
+                    augment=treatment.augment,
+                    batch_size=treatment.batch_size,
+                    train_examples=treatment.train_examples,
+                    label_noise=treatment.label_noise,
+                    steps=self.study.steps,
+                    eval_every=self.study.eval_every or self.study.steps,
+                    fold=fold,
+                    preprocess=None if late is None else late[0],
+                ),
+                affine=affine,
+                images=images,
+                preprocess_params=None if late is None else late[1],
+                pixel_order=self._pixel_order(treatment.model) if fold else None,
             )
-            for members, fold in ((folded, True), (unfolded, False))
-            if members
+            for place, some, optimizer in split
         ]
-        return (*together, *single)
 
-    def _pixel_order(self) -> PixelOrder | None:
+    def _pixel_order(self, model: BoundModel) -> PixelOrder | None:
         """How evaluations leave dark pixels out, where model and images allow it."""
-        order = None if self.model.model.select_pixels is None else pixel_order(self.dataset)
+        order = None if model.model.select_pixels is None else pixel_order(self.dataset)
         for group in () if order is None else order.groups:
-            check_model(self.model.model, (group.width, 1, 1), self.dataset.classes)
+            check_model(model.model, (group.width, 1, 1), self.dataset.classes)
         return order
-
-    def trial(self, group: ArmGroup, *, keep_correct: bool = False) -> Trial:
-        """What all trials under the arms of a group have in common."""
-        study = self.study
-        return Trial(
-            model=self.model,
-            optimizer=self.optimizer,
-            batch_size=study.batch_size,
-            steps=study.steps,
-            eval_every=study.eval_every or study.steps,
-            fold=group.fold,
-            keep_correct=keep_correct,
-        )
 
     def data(self, group: ArmGroup, tile: int) -> Data:
         """The arrays that every trial of a group reads, test images in tiles of at most `tile`."""
         train, test = group.images
         tiles = tile_test_set(test, self.dataset.y_test, tile, group.pixel_order)
-        return Data(train, self.dataset.y_train, tiles)
+        return Data(train, self.dataset.y_train, tiles, group.preprocess_params)
 
 
 def resolve(study: Study, *, data_dir: str | None = None) -> ResolvedStudy:
     """Look up everything that a study names.
 
     Raises:
-      InputError: a batch larger than the training set, or parts that do not fit together.
+      InputError: a batch or a subset larger than the training set, or parts that do not fit together.
       DataError: the data cannot be had.
     """
     dataset = load_dataset(study.dataset, data_dir=data_dir)
-    count = len(dataset.x_train)
-    if study.batch_size > count:
-        raise InputError(f"batch_size: {study.batch_size} is more than the {count} training images; give 1 to {count}")
     if study.illumination:
         dataset = relight(dataset, strength=study.illumination, seed=study.seed)
     return ResolvedStudy(
         study=study,
         dataset=dataset,
-        preprocesses=tuple(get_preprocess(arm) for arm in study.arms),
-        model=check_model(get_model(study.model), dataset.image_shape, dataset.classes),
-        optimizer=get_optimizer(study.optimizer),
+        preprocesses=tuple(get_preprocess(arm.preprocess or "normal") for arm in study.complete_arms),
+        treatments=tuple(_treatment(study, arm, dataset) for arm in study.complete_arms),
     )
+
+
+def _treatment(study: Study, arm: Any, dataset: Dataset) -> Treatment:
+    """An arm's treatment, each part checked against the data."""
+    where = "" if len(study.complete_arms) == 1 or not _differ(study) else f"arms: {arm.name}: "
+    count = len(dataset.x_train)
+    if arm.train_examples is not None and arm.train_examples > count:
+        raise InputError(
+            f"{where}train_examples: {arm.train_examples} is more than the {count} training images; give 1 to {count}"
+        )
+    most = arm.train_examples or count
+    if arm.batch_size > most:
+        raise InputError(
+            f"{where}batch_size: {arm.batch_size} is more than the {most} training images; give 1 to {most}"
+        )
+    model = check_model(get_model(arm.model), dataset.image_shape, dataset.classes)
+    loss, augment, optimizer = get_loss(arm.loss), get_augment(arm.augment), get_optimizer(arm.optimizer)
+    check_per_example(f"{where}loss", loss, dataset.classes)
+    if augment is not None:
+        check_augment(f"{where}augment", augment, dataset.image_shape)
+    rates = study.rates(arm)
+    rates = rates[:1] if len(set(rates)) == 1 else rates
+    traced = check_optimizer(f"{where}optimizer", optimizer, jax.eval_shape(model.init, keys.root_key(0))[0], rates[0])
+    return Treatment(
+        model=model,
+        optimizer=optimizer,
+        rates=rates,
+        traced=traced,
+        loss=loss,
+        augment=augment,
+        batch_size=arm.batch_size,
+        train_examples=None if arm.train_examples == count else arm.train_examples,
+        label_noise=arm.label_noise,
+    )
+
+
+def _differ(study: Study) -> bool:
+    """Whether some arm changes more than its preprocessing."""
+    return any(getattr(arm, "changes", {}).keys() - {"preprocess"} for arm in study.arms)

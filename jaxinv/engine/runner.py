@@ -92,8 +92,8 @@ def run(
         learning_rates=study.learning_rates,
         steps=study.eval_steps,
         layers=resolved.layers,
-        image_shape=resolved.model.image_shape,
-        pixel_weights=resolved.model.model.pixel_weights is not None,
+        image_shape=resolved.dataset.image_shape,
+        pixel_weights=resolved.has_pixel_weights,
         trials=study.trials,
     )
     check_memory(schema, stored=out is not None)

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxinv.arm import Arm
 from jaxinv.engine.resolve import resolve
 from jaxinv.preprocess import Preprocess
 from jaxinv.study import Study
@@ -16,7 +17,9 @@ from jaxinv.training.trial import TrialResult
 TILE = 1000  # test images evaluated together
 
 
-def make_trial(study: Study, arm: str | Preprocess | None = None) -> tuple[Callable[..., TrialResult], Affine, Data]:
+def make_trial(
+    study: Study, arm: str | Preprocess | Arm | None = None
+) -> tuple[Callable[..., TrialResult], Affine, Data]:
     """The pure function inside a run.
 
     Args:
@@ -38,8 +41,8 @@ def make_trial(study: Study, arm: str | Preprocess | None = None) -> tuple[Calla
     (4, 1)
     """
     resolved = resolve(study.replace(arms=(study.arms[0] if arm is None else arm,)))
-    (group,) = resolved.groups
-    design = resolved.trial(group)
+    group = resolved.groups[0]
+    design = group.trial
 
     def trial(key: jax.Array, learning_rate: Any, arm: Affine, data: Data) -> TrialResult:
         return design.run(key, arm, learning_rate, data)
@@ -49,7 +52,7 @@ def make_trial(study: Study, arm: str | Preprocess | None = None) -> tuple[Calla
 
 
 def train_one(
-    study: Study, *, arm: str | Preprocess, learning_rate: float | None = None, trial: int = 0
+    study: Study, *, arm: str | Preprocess | Arm, learning_rate: float | None = None, trial: int = 0
 ) -> tuple[Any, Any]:
     """The parameters and the state that one trial of a study ends with, which stored results do not keep.
 
@@ -65,12 +68,12 @@ def train_one(
     rate = study.learning_rates[0] if learning_rate is None else learning_rate
     resolved = resolve(study.replace(arms=(arm,), learning_rate=rate, eval_every=None))
     (group,) = resolved.groups
-    design, data = resolved.trial(group), resolved.data(group, TILE)
+    design, data = group.trial, resolved.data(group, TILE)
     affine = Affine(*(a[0] for a in group.affine))
 
     @jax.jit
     def train(key: jax.Array, affine: Affine, rate: jax.Array, data: Data) -> Any:
         return design.train(design.init(key, rate), key, affine, rate, jnp.zeros((), jnp.int32), data)
 
-    end = train(keys.trial_key(keys.root_key(study.seed), trial), affine, jnp.float32(rate), data)
+    end, _ = train(keys.trial_key(keys.root_key(study.seed), trial), affine, jnp.float32(rate), data)
     return end.params, end.model_state

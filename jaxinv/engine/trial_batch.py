@@ -23,55 +23,68 @@ STEP_FLOPS = 5e6  # what a CPU could compute in the time that it takes to start 
 
 
 class TrialBatch(NamedTuple):
-    """How one compiled call is made up, and why."""
+    """How many trials one call on one device holds, and why."""
 
-    size: int  # trials in one call on one device
-    tile: int  # test images evaluated at a time
-    wide_evaluation: bool  # evaluate a device's trials in one product
+    size: int
     why: str
+
+
+class EvaluationPlan(NamedTuple):
+    """How a group's networks are evaluated."""
+
+    tile: int  # test images at a time
+    wide: bool  # all of a device's trials in one product, rather than each after its training
 
 
 def choose_trial_batch(
     resolved: ResolvedStudy, devices: tuple[Device, ...], chunk: int | None, processes: int = 1
 ) -> TrialBatch:
-    """Trials per device and call, and the length of an evaluation tile, for a study on some devices.
+    """Trials per device and call, for a study on some devices.
 
     On CPUs the caches decide; elsewhere memory does: what a trial carries (weights, optimizer, gradients) and what its
     evaluation holds, times arms and learning rates.
     """
     study = resolved.study
-    networks = len(study.arms) * len(study.learning_rates)
-    weights = sum(4 * math.prod(leaf.shape) for leaf in jax.tree.leaves(resolved.parameters))
-    per_image = costs(resolved.model).activation_bytes
     cpu = devices[0].platform == "cpu"
-    hidden = per_image > 4 * math.prod(resolved.model.image_shape)  # larger than the image itself: convolutions
-    wide = not (cpu and hidden)
     share = -(-study.trials // (len(devices) * processes))  # more than this on a device would be padding
     brief = max(1, int(trials_a_second(resolved, devices[0])))
-    at_once = min(CPU_TRIALS, share) if wide else 1
-    most, budget = (CPU_TILE, CPU_TILE_BYTES) if cpu else (ACCELERATOR_TILE, ACCELERATOR_TILE_BYTES)
-    copies = networks * at_once if hidden else 1  # the images themselves are there once for all networks
-    tile = max(1, min(most, budget // (per_image * copies)))
-    each = networks * (6 * weights + per_image * (study.batch_size * 3 + (tile if wide else 0)))
-    each += 4 * study.batch_size * (study.eval_every or study.steps)  # which examples its batches hold
+    each = sum(_trial_bytes(group, plan_evaluation(group, devices[0], share)) for group in resolved.groups)
     free = free_bytes(devices[0])
     fits = max(1, int(SHARE * free / (len(devices) if cpu else 1) / each))
     if chunk is not None:
-        per_device = -(-min(chunk, study.trials) // len(devices))
-        why = f"--chunk {chunk}"
-    else:
-        most = min(CPU_TRIALS if cpu else 100_000, fits, brief)
-        calls = -(-share // most)
-        per_device = -(-share // calls)
-        limits = {
-            "memory": fits,
-            "time, to stop soon": brief,
-            "caches": CPU_TRIALS if cpu else share + 1,
-            "trials": share,
-        }
-        limit = min(limits, key=lambda name: limits[name])
-        why = f"limited by {limit}; {each / 2**20:.1f} MiB a trial, {free / 2**30:.1f} GiB free"
-    return TrialBatch(per_device, tile, wide, why)
+        return TrialBatch(-(-min(chunk, study.trials) // len(devices)), f"--chunk {chunk}")
+    limits = {
+        "memory": fits,
+        "time, to stop soon": brief,
+        "caches": CPU_TRIALS if cpu else share + 1,
+        "trials": share,
+    }
+    limit = min(limits, key=lambda name: limits[name])
+    calls = -(-share // min(CPU_TRIALS if cpu else 100_000, fits, brief))
+    why = f"limited by {limit}; {each / 2**20:.1f} MiB a trial, {free / 2**30:.1f} GiB free"
+    return TrialBatch(-(-share // calls), why)
+
+
+def plan_evaluation(group: ArmGroup, device: Device, trials: int) -> EvaluationPlan:
+    """The length of a group's evaluation tiles, for so many trials on a device."""
+    model = group.trial.model
+    per_image = costs(model).activation_bytes
+    cpu = device.platform == "cpu"
+    hidden = per_image > 4 * math.prod(model.image_shape)  # larger than the image itself: convolutions
+    wide = not (cpu and hidden)
+    at_once = min(CPU_TRIALS, trials) if wide else 1
+    most, budget = (CPU_TILE, CPU_TILE_BYTES) if cpu else (ACCELERATOR_TILE, ACCELERATOR_TILE_BYTES)
+    copies = group.networks * at_once if hidden else 1  # the images themselves are there once for all networks
+    return EvaluationPlan(max(1, min(most, budget // (per_image * copies))), wide)
+
+
+def _trial_bytes(group: ArmGroup, plan: EvaluationPlan) -> int:
+    """Memory that one trial of a group needs."""
+    trial = group.trial
+    weights = sum(4 * math.prod(leaf.shape) for leaf in jax.tree.leaves(group.parameters))
+    images = 3 * trial.batch_size + (plan.tile if plan.wide else 0)
+    networks = group.networks * (6 * weights + costs(trial.model).activation_bytes * images)
+    return networks + 4 * trial.batch_size * trial.eval_every  # and which examples its batches hold
 
 
 def store_block_length(resolved: ResolvedStudy, devices: tuple[Device, ...], call: int, processes: int = 1) -> int:
@@ -89,27 +102,31 @@ def store_block_length(resolved: ResolvedStudy, devices: tuple[Device, ...], cal
 
 def trials_a_second(resolved: ResolvedStudy, device: Device) -> float:
     """A rough guess, within a few times, from arithmetic alone."""
-    work = flops(resolved) + (STEP_FLOPS * resolved.study.steps if device.platform == "cpu" else 0)
+    work = flops(resolved)
+    if device.platform == "cpu":
+        work += STEP_FLOPS * resolved.study.steps * len({group.trial for group in resolved.groups})
     return SECONDS_FLOPS.get(device.platform, ACCELERATOR_FLOPS) / work
 
 
 def flops(resolved: ResolvedStudy) -> float:
     """Arithmetic of one trial under all arms and learning rates."""
-    study = resolved.study
-    update = costs(resolved.model).update_flops
-    training = len(study.arms) * study.steps * study.batch_size * update
-    evaluations = sum(len(group.positions) * _evaluation_flops(resolved, group) for group in resolved.groups)
-    return len(study.learning_rates) * (training + len(study.eval_steps) * evaluations)
-
-
-def _evaluation_flops(resolved: ResolvedStudy, group: ArmGroup) -> float:
-    """Arithmetic of one evaluation of one network."""
-    if group.pixel_order is None:
-        return len(resolved.dataset.x_test) * costs(resolved.model).forward_flops
+    evaluations = len(resolved.study.eval_steps)
     return sum(
-        len(part.images) * costs(resolved.model.of_pixels(part.width)).forward_flops
-        for part in group.pixel_order.groups
+        group.networks * (_training_flops(group) + evaluations * _evaluation_flops(group)) for group in resolved.groups
     )
+
+
+def _training_flops(group: ArmGroup) -> float:
+    """Arithmetic of training one network."""
+    return group.trial.steps * group.trial.batch_size * costs(group.trial.model).update_flops
+
+
+def _evaluation_flops(group: ArmGroup) -> float:
+    """Arithmetic of one evaluation of one network."""
+    model = group.trial.model
+    if group.pixel_order is None:
+        return len(group.images[1]) * costs(model).forward_flops
+    return sum(len(part.images) * costs(model.of_pixels(part.width)).forward_flops for part in group.pixel_order.groups)
 
 
 def free_bytes(device: Device) -> int:

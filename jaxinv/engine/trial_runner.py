@@ -4,6 +4,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -14,7 +15,7 @@ from jaxinv.data import Dataset
 from jaxinv.engine.devices import in_huge_pages
 from jaxinv.engine.program import Program, ProgramSpec, compiled_program, replicated
 from jaxinv.engine.resolve import ArmGroup, ResolvedStudy
-from jaxinv.engine.trial_batch import Device, choose_trial_batch, store_block_length
+from jaxinv.engine.trial_batch import Device, choose_trial_batch, plan_evaluation, store_block_length
 from jaxinv.errors import DataError
 from jaxinv.results.schema import ResultBlock
 from jaxinv.training import keys
@@ -22,6 +23,8 @@ from jaxinv.training.inputs import Data
 from jaxinv.training.trial import TrialResult
 
 LOG = logging.getLogger(__name__)
+
+MOST_PLACED = 4  # copies of one dataset that stay on the devices, for programs that read it differently
 
 _placed: WeakKeyDictionary[Dataset, dict[Any, Data]] = WeakKeyDictionary()
 
@@ -53,10 +56,11 @@ class TrialRunner:
     @property
     def plan(self) -> str:
         """In words: what a call holds, and what decided it."""
-        size, tile, _, why = self.batch
+        size, why = self.batch
+        tiles = dict.fromkeys(plan_evaluation(group, self.devices[0], size).tile for group in self.resolved.groups)
         return (
             f"{size} trials a call on each of {len(self.devices)} {self.devices[0].platform} device(s), "
-            f"evaluated by {tile} images ({why})"
+            f"evaluated by {' or '.join(map(str, tiles))} images ({why})"
         )
 
     def run(self, trials: Sequence[int]) -> Iterator[ResultBlock]:
@@ -93,32 +97,38 @@ class TrialRunner:
             return
         start = time.monotonic()
         study = self.resolved.study
-        self._root = keys.root_key(study.seed)
-        rates = np.asarray(study.learning_rates, np.float32)
-        for group in self.resolved.groups:
-            data = self._data(group)
+        root = keys.root_key(study.seed)
+
+        def prepared(group: ArmGroup) -> tuple[ArmGroup, Program, tuple[Any, ...]]:
+            evaluation = plan_evaluation(group, self.devices[0], self.batch.size)
+            data = self._data(group, evaluation.tile)
             spec = ProgramSpec(
-                trial=self.resolved.trial(group, keep_correct=self.per_image),
+                trial=replace(group.trial, keep_correct=self.per_image),
                 arms=len(group.positions),
-                rates=len(rates),
+                rates=len(group.rates),
                 trial_batch=self.batch.size,
                 devices=self.devices,
-                wide_evaluation=self.batch.wide_evaluation,
+                wide_evaluation=evaluation.wide,
                 precision=study.precision,
             )
             call = compiled_program(spec, data)
-            self._ready.append((group, call, (*call.place((rates, group.affine)), data)))
-            self._root = call.place(self._root)
+            rates = np.asarray(group.rates, np.float32)
+            return group, call, (*call.place((rates, group.affine)), data)
+
+        self._ready = [prepared(group) for group in self.resolved.groups]
+        self._root = self._ready[0][1].place(root)
         self.compile_seconds += time.monotonic() - start
 
-    def _data(self, group: ArmGroup) -> Data:
+    def _data(self, group: ArmGroup, tile: int) -> Data:
         """A group's arrays on every device; images as stored stay there for the next run of the same dataset."""
         stored = group.images[0] is self.resolved.dataset.x_train
         kept = _placed.setdefault(self.resolved.dataset, {}) if stored else {}
-        key = self.batch.tile, self.devices, group.pixel_order is None
+        key = tile, self.devices, group.pixel_order is None
         if key not in kept:
-            kept.clear()
-            data = self.resolved.data(group, self.batch.tile)
+            for other in list(kept):
+                if other[1] != self.devices or len(kept) >= MOST_PLACED:
+                    del kept[other]
+            data = self.resolved.data(group, tile)
             if self.devices[0].platform == "cpu":
                 data = data._replace(x_train=in_huge_pages(data.x_train))
             kept[key] = jax.device_put(data, replicated(self.devices))
@@ -136,19 +146,36 @@ class TrialRunner:
 
     def _fetch(self, count: int, results: list[TrialResult]) -> ResultBlock:
         """Results of all groups, [T, A, L, ...] each, as one block [A, L, T, ...] in the order of the study's arms."""
-        order = np.argsort([position for group, _, _ in self._ready for position in group.positions])
+        study, shape = self.resolved.study, self.resolved.dataset.image_shape
+        axes = len(study.arms), len(study.learning_rates), count
+        groups = [group for group, _, _ in self._ready]
 
-        def gather(name: str) -> np.ndarray:
-            arrays = [np.asarray(getattr(result, name))[:count] for result in results]
-            return np.moveaxis(np.concatenate(arrays, axis=1)[:, order], 0, 2)
+        def gather(name: str, dtype: Any = np.float32, tail: tuple[int, ...] = (), fill: Any = 0) -> np.ndarray:
+            whole = np.full((*axes, *tail), fill, dtype)
+            for group, result in zip(groups, results, strict=True):
+                values = getattr(result, name)
+                if values is not None:
+                    place = np.ix_(group.positions, group.rate_positions)
+                    whole[place] = np.moveaxis(np.asarray(values)[:count], 0, 2)
+            return whole
 
+        def by_layer() -> np.ndarray:
+            layers = self.resolved.layers
+            whole = np.full((*axes, len(layers)), np.nan, np.float32)
+            for group, result in zip(groups, results, strict=True):
+                columns = [layers.index(layer) for layer in group.layers]
+                rows = np.ix_(group.positions, group.rate_positions, range(count), columns)
+                whole[rows] = np.moveaxis(np.asarray(result.layer_delta)[:count], 0, 2)
+            return whole
+
+        evaluations = (len(study.eval_steps),)
+        tests = len(self.resolved.dataset.x_test)
         if self.per_image:
-            self.correct.append(gather("correct"))
-        pixels = results[0].weight_delta is not None
+            self.correct.append(gather("correct", bool, (tests,)))
         return ResultBlock(
-            accuracy=(gather("hits") / len(self.resolved.dataset.x_test)).astype(np.float32),
-            test_loss=gather("test_loss"),
-            diverged=gather("diverged"),
-            layer_delta=gather("layer_delta"),
-            weight_delta=gather("weight_delta") if pixels else None,
+            accuracy=(gather("hits", np.int32, evaluations) / tests).astype(np.float32),
+            test_loss=gather("test_loss", tail=evaluations),
+            diverged=gather("diverged", bool),
+            layer_delta=by_layer(),
+            weight_delta=gather("weight_delta", tail=shape, fill=np.nan) if self.resolved.has_pixel_weights else None,
         )

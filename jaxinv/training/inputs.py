@@ -26,6 +26,7 @@ class Data(NamedTuple):
     x_train: Array  # [N, H, W, K]
     y_train: Array  # int32 [N]
     test: TestSet
+    preprocess_params: Any = None  # where a trial preprocesses each batch
 
 
 def network_inputs(images: jax.Array, affine: Affine | None) -> jax.Array:

@@ -9,7 +9,7 @@ import jax
 # threefry on purpose: under `vmap`, the faster `rbg` draws a whole batch of trials from the first trial's key
 IMPLEMENTATION = "threefry2x32"
 
-STREAMS = {"init": 0, "shuffle": 1, "model": 2}
+STREAMS = {"init": 0, "shuffle": 1, "model": 2, "subset": 3, "labels": 4, "augment": 5}
 
 
 def root_key(seed: int) -> jax.Array:
@@ -23,5 +23,5 @@ def trial_key(root: jax.Array, trial: jax.Array | int) -> jax.Array:
 
 
 def stream(key: jax.Array, name: str) -> jax.Array:
-    """A trial's independent stream for one purpose: "init", "shuffle", or "model" (dropout and the like)."""
+    """A trial's independent stream for one purpose: "init", "shuffle", "model" (dropout and the like), …"""
     return jax.random.fold_in(key, STREAMS[name])

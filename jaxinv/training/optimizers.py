@@ -2,14 +2,20 @@
 
 import inspect
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import optax
 
 from jaxinv import registry
-from jaxinv.errors import InputError, first_line, unknown
+from jaxinv.errors import InputError, one_line, unknown
 
 Optimizer = Callable[[Any], optax.GradientTransformation]
+
+# what optax, JAX and Python raise where an optimizer cannot be traced, or not with these parameters
+FAILURES = (TypeError, ValueError, AttributeError, NotImplementedError)
 
 
 def get_optimizer(optimizer: str | Optimizer) -> Optimizer:
@@ -30,8 +36,50 @@ def get_optimizer(optimizer: str | Optimizer) -> Optimizer:
     try:
         inspect.signature(optimizer).bind(1.0)
     except TypeError as error:
-        raise InputError(f"optimizer: it cannot be called with a learning rate ({first_line(error)})") from None
+        raise InputError(f"optimizer: it cannot be called with a learning rate ({one_line(error)})") from None
     made = optimizer(1.0)
     if not (hasattr(made, "init") and hasattr(made, "update")):
         raise InputError(f"optimizer: a function that returns {made!r}; it must return an optax.GradientTransformation")
     return optimizer
+
+
+def check_optimizer(field: str, optimizer: Optimizer, params: Any, rate: float) -> bool:
+    """Whether an optimizer takes a traced learning rate, found by tracing one update.
+
+    A schedule that asks whether its learning rate is positive, say, cannot; such an optimizer is made anew for each
+    rate.
+
+    Args:
+      params: shapes of the parameters.
+
+    Raises:
+      InputError: it cannot update such parameters at all.
+    """
+
+    def value_fn(params: Any) -> jax.Array:
+        return sum((jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(params)), jnp.zeros(()))
+
+    def update(params: Any, rate: Any) -> Any:
+        made = optax.with_extra_args_support(optimizer(rate))
+        extra = {"value": value_fn(params), "grad": params, "value_fn": value_fn}
+        updates, _ = made.update(params, made.init(params), params, **extra)
+        return optax.apply_updates(params, updates)
+
+    try:
+        jax.eval_shape(update, params, jnp.float32(rate))
+    except FAILURES:
+        try:
+            jax.eval_shape(lambda params: update(params, rate), params)
+        except FAILURES as error:
+            raise InputError(
+                f"{field}: it cannot update this model's parameters ({one_line(error)}); give an optimizer that takes "
+                "gradients of the parameters, and value, grad and value_fn at most"
+            ) from error
+        return False
+    return True
+
+
+@lru_cache(maxsize=256)
+def at_rate(optimizer: Optimizer, rate: float) -> Optimizer:
+    """The optimizer of one fixed learning rate; the same function each time."""
+    return lambda learning_rate: optimizer(rate)

@@ -11,6 +11,7 @@ A trial initialises a network, trains it by minibatch gradient descent, and eval
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -21,11 +22,12 @@ from jax import lax
 
 from jaxinv.models import BoundModel
 from jaxinv.training import keys
+from jaxinv.training.augmentation import Augment
 from jaxinv.training.evaluate import EvalMetrics, evaluate
+from jaxinv.training.examples import noisy_labels, training_batches
 from jaxinv.training.inputs import Affine, Data, network_inputs
-from jaxinv.training.losses import cross_entropy
+from jaxinv.training.losses import Loss, cross_entropy
 from jaxinv.training.optimizers import Optimizer
-from jaxinv.training.shuffling import batch_indices
 from jaxinv.training.weight_change import layer_delta, weight_delta
 
 # a mean cross-entropy a thousand times that of guessing, log C, is no longer a matter of learning slowly
@@ -51,6 +53,7 @@ class TrialResult(NamedTuple):
     """What is kept of a trial. E is how often it was evaluated."""
 
     hits: jax.Array  # int32 [E]; a count, since compilers round the division differently from program to program
+    train_loss: jax.Array  # [E], mean over the updates since the evaluation before
     test_loss: jax.Array  # [E]
     correct: jax.Array | None  # bool [M] at the last evaluation, where asked for
     diverged: jax.Array  # bool
@@ -64,18 +67,29 @@ class Trial:
 
     Attributes:
       model, optimizer: what is trained, and how; `optimizer` is a function of the learning rate.
+      loss: what training minimises, the mean over a batch of (logits [B, C], labels [B]) -> [B].
+      augment: changes each batch as stored; None: nothing does.
       batch_size, steps, eval_every: B, S, and how many updates lie between evaluations (a divisor of S).
+      train_examples: the size of the random subset that the trial is trained on; None: all N.
+      label_noise: share of the training labels that are replaced.
       fold: fold the affine preprocessing into the first layer, which then reads the images as stored. That is exact,
         and lets all affine preprocessings share one wide product. Otherwise it is applied to each batch.
+      preprocess: (params, images) -> images, applied to each batch of stored images, where the preprocessing is not
+        affine and has to come after an augmentation; None where `Data` holds what it gives.
       keep_correct: also return which test images were classified correctly at the end.
     """
 
     model: BoundModel
     optimizer: Optimizer
+    loss: Loss = cross_entropy
+    augment: Augment | None = None
     batch_size: int
+    train_examples: int | None = None
+    label_noise: float = 0.0
     steps: int
     eval_every: int
     fold: bool
+    preprocess: Callable[[Any, jax.Array], jax.Array] | None = None
     keep_correct: bool = False
 
     def init(self, key: jax.Array, learning_rate: jax.Array) -> TrainState:
@@ -91,28 +105,30 @@ class Trial:
         learning_rate: jax.Array,
         first_step: jax.Array,
         data: Data,
-    ) -> TrainState:
-        """`eval_every` updates from step `first_step` on."""
-        optimizer = self.optimizer(learning_rate)
-        shuffle, noise = keys.stream(key, "shuffle"), keys.stream(key, "model")
+    ) -> tuple[TrainState, jax.Array]:
+        """`eval_every` updates from step `first_step` on; the mean of their losses."""
+        optimizer = optax.with_extra_args_support(self.optimizer(learning_rate))
         steps = first_step + jnp.arange(self.eval_every, dtype=jnp.int32)
-        batches = jax.vmap(lambda step: batch_indices(shuffle, step, self.batch_size, data.x_train.shape[0]))(steps)
+        batches = training_batches(key, steps, self.batch_size, len(data.x_train), self.train_examples)
 
-        def update(state: TrainState, now: tuple[jax.Array, jax.Array]) -> tuple[TrainState, None]:
+        def update(state: TrainState, now: tuple[jax.Array, jax.Array]) -> tuple[TrainState, jax.Array]:
             step, batch = now
-            images, labels = data.x_train[batch], data.y_train[batch]
+            images, labels = self._batch(key, step, batch, data)
+            noise = jax.random.fold_in(keys.stream(key, "model"), step)
 
-            def loss(params: Any) -> tuple[jax.Array, Any]:
+            def objective(params: Any) -> tuple[jax.Array, Any]:
                 params, left = self._folded(params, affine)
-                inputs, noise_key = network_inputs(images, left), jax.random.fold_in(noise, step)
-                logits, model_state = self.model.apply(params, state.model_state, inputs, train=True, key=noise_key)
-                return cross_entropy(logits, labels).mean(), model_state
+                inputs = network_inputs(images, left)
+                logits, model_state = self.model.apply(params, state.model_state, inputs, train=True, key=noise)
+                return self.loss(logits, labels).mean(), model_state
 
-            gradient, model_state = jax.grad(loss, has_aux=True)(state.params)
-            updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
-            return TrainState(optax.apply_updates(state.params, updates), model_state, opt_state), None
+            (loss, model_state), gradient = jax.value_and_grad(objective, has_aux=True)(state.params)
+            extra = {"value": loss, "grad": gradient, "value_fn": lambda params: objective(params)[0]}
+            updates, opt_state = optimizer.update(gradient, state.opt_state, state.params, **extra)
+            return TrainState(optax.apply_updates(state.params, updates), model_state, opt_state), loss
 
-        return lax.scan(update, state, (steps, batches))[0]
+        state, losses = lax.scan(update, state, (steps, batches))
+        return state, losses.mean()
 
     def evaluate(self, state: TrainState, affine: Affine, data: Data) -> EvalMetrics:
         """Hits and mean loss over all test images."""
@@ -126,11 +142,18 @@ class Trial:
         by_pixel = None if first is None or last is None else weight_delta(first, last)
         return WeightChange(by_pixel, layer_delta(begin, state.params))
 
-    def result(self, metrics: EvalMetrics, change: WeightChange) -> TrialResult:
-        """What is kept of a trial, from the metrics of its E evaluations, stacked along the first axis."""
-        hits, test_loss = (jnp.moveaxis(a, 0, -1) for a in (metrics.hits, metrics.test_loss))
-        correct = None if metrics.correct is None else metrics.correct[-1]
-        return TrialResult(hits, test_loss, correct, self.diverged(test_loss), change.weight_delta, change.layer_delta)
+    def result(self, train_loss: jax.Array, metrics: EvalMetrics, change: WeightChange) -> TrialResult:
+        """What is kept of a trial, from its losses and metrics at E evaluations, stacked along the first axis."""
+        hits, train_loss, test_loss = (jnp.moveaxis(a, 0, -1) for a in (metrics.hits, train_loss, metrics.test_loss))
+        return TrialResult(
+            hits=hits,
+            train_loss=train_loss,
+            test_loss=test_loss,
+            correct=None if metrics.correct is None else metrics.correct[-1],
+            diverged=self.diverged(test_loss),
+            weight_delta=change.weight_delta,
+            layer_delta=change.layer_delta,
+        )
 
     def diverged(self, test_loss: jax.Array) -> jax.Array:
         """Whether some evaluation's loss ([..., E]) is not finite, or a thousand times that of guessing."""
@@ -139,17 +162,28 @@ class Trial:
     def run(self, key: jax.Array, affine: Affine, learning_rate: jax.Array, data: Data) -> TrialResult:
         """One whole trial."""
 
-        def train_and_evaluate(state: TrainState, first_step: jax.Array) -> tuple[TrainState, EvalMetrics]:
-            state = self.train(state, key, affine, learning_rate, first_step, data)
-            return state, self.evaluate(state, affine, data)
+        def train_and_evaluate(state: TrainState, first_step: jax.Array) -> tuple[TrainState, Any]:
+            state, train_loss = self.train(state, key, affine, learning_rate, first_step, data)
+            return state, (train_loss, self.evaluate(state, affine, data))
 
-        state, metrics = lax.scan(train_and_evaluate, self.init(key, learning_rate), self.first_steps)
-        return self.result(metrics, self.weight_change(state, key))
+        state, (train_loss, metrics) = lax.scan(train_and_evaluate, self.init(key, learning_rate), self.first_steps)
+        return self.result(train_loss, metrics, self.weight_change(state, key))
 
     @property
     def first_steps(self) -> jax.Array:
         """The steps from which each stretch of training between two evaluations begins: int32 [E]."""
         return jnp.arange(0, self.steps, self.eval_every, dtype=jnp.int32)
+
+    def _batch(self, key: jax.Array, step: jax.Array, batch: jax.Array, data: Data) -> tuple[jax.Array, jax.Array]:
+        """The images and labels of one step."""
+        images, labels = data.x_train[batch], data.y_train[batch]
+        if self.label_noise:
+            labels = noisy_labels(key, batch, labels, self.label_noise, len(data.x_train), self.model.classes)
+        if self.augment is not None:
+            images = self.augment(jax.random.fold_in(keys.stream(key, "augment"), step), images)
+        if self.preprocess is not None:
+            images = self.preprocess(data.preprocess_params, images)
+        return images, labels
 
     def _folded(self, params: Any, affine: Affine) -> tuple[Any, Affine | None]:
         """Parameters that read images as stored and no preprocessing left to apply; or both as they are."""

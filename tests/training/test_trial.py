@@ -40,12 +40,12 @@ def affine_of(resolved: ResolvedStudy, arm: int) -> Affine:
 
 
 def trial_of(resolved: ResolvedStudy, **changes: Any) -> Trial:
-    return dataclasses.replace(resolved.trial(resolved.groups[0]), **changes)
+    return dataclasses.replace(resolved.groups[0].trial, **changes)
 
 
 def trained(trial: Trial, affine: Affine, rate: Any, data: Data) -> Any:
     rate = jnp.float32(rate)
-    return trial.train(trial.init(KEY, rate), KEY, affine, rate, jnp.int32(0), data)
+    return trial.train(trial.init(KEY, rate), KEY, affine, rate, jnp.int32(0), data)[0]
 
 
 def run(trial: Trial, affine: Affine, data: Data, rate: float = 0.5) -> Any:
@@ -87,7 +87,7 @@ def test_fold_and_no_fold_agree_in_float64(resolved: ResolvedStudy) -> None:
             # float64 pixels, so that neither side rounds them to float32
             data = data_of(resolved)
             data = data._replace(x_train=data.x_train.astype(jnp.float64))
-            state = jax.jit(trial.train)(start, KEY, affine, rate, jnp.int32(0), data)
+            state, _ = jax.jit(trial.train)(start, KEY, affine, rate, jnp.int32(0), data)
             weights.append(np.asarray(state.params["first"]["weight"]))
         assert weights[0].dtype == np.float64
         assert np.abs(weights[0]).max() > 0.1
