@@ -3,11 +3,9 @@
     python benchmarks/statistics.py                      all parts, as tables
     python benchmarks/statistics.py --parts rates --json one part, as one JSON object
 
-Parts: `bootstrap`, a BCa interval of 100 paired trials from 100,000 resamples, against `scipy.stats.bootstrap` called
-on the two arms, on their differences, and on the differences in batches of the size that suits it best; `million`,
-the full comparison of two arms over a million trials, seconds and peak memory; `rates`, by simulation: how often
-intervals cover the truth, and how often tests at 5% reject when there is nothing to find, or claim equivalence on the
-margin. Exit status 1: the bootstraps disagree.
+Parts: `million`, the full comparison of two arms over a million trials, seconds and peak memory; `rates`, by
+simulation: how often intervals cover the truth, and how often tests at 5% reject when there is nothing to find, or
+claim equivalence on the margin.
 """
 
 import sys
@@ -27,23 +25,22 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import machine, report
-from benchmarks.harness import Contender, Disagreement, Ratio, measure, ratio, say
+from benchmarks.harness import Contender, Ratio, measure, say
 from benchmarks.processes import run_process
 from benchmarks.report import Part
 from jaxinv import stats
 
-BOOTSTRAP_GOAL = 20.0
 MILLION_GOAL_S, MEMORY_GOAL_GIB = 2.0, 1.0
 COVERAGE, LEVEL = (0.935, 0.965), (0.04, 0.06)
 
-Name = Literal["bootstrap", "million", "rates"]
+Name = Literal["million", "rates"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """What to measure, and how often."""
 
-    parts: tuple[Name, ...] = ("bootstrap", "million", "rates")
+    parts: tuple[Name, ...] = ("million", "rates")
     """Which parts."""
     repeats: int = 11
     """Samples of each contender."""
@@ -61,74 +58,13 @@ def main() -> None:
     options = tyro.cli(Options, description=__doc__)
     if options.tiny:
         options = replace(options, repeats=2, simulations=20)
-    try:
-        parts = {name: MEASURES[name](options) for name in options.parts}
-    except Disagreement as error:
-        sys.exit(f"statistics: {error}")
+    parts = {name: MEASURES[name](options) for name in options.parts}
     if options.json:
         facts = {"benchmark": "statistics", **machine.describe(), "scipy": metadata.version("scipy")}
         report.print_json({**facts, "parts": {name: part.to_dict() for name, part in parts.items()}})
     else:
         for part in parts.values():
             part.show(report.console())
-
-
-# --- bootstrap ---------------------------------------------------------------------------------------------------
-
-
-def measure_bootstrap(options: Options) -> Part:
-    """Our interval and SciPy's, of the same paired trials."""
-    import scipy.stats
-
-    trials, resamples = (20, 2000) if options.tiny else (100, 100_000)
-    a, b = paired_arms(np.random.default_rng(options.seed), trials, gap=0.05)
-    theirs: Any = scipy.stats.bootstrap
-
-    def difference(x: np.ndarray, y: np.ndarray, axis: int) -> np.ndarray:
-        return x.mean(axis=axis) - y.mean(axis=axis)
-
-    def ours() -> np.ndarray:
-        drawn = stats.bootstrap_interval(a - b, resamples=resamples, seed=options.seed)
-        return np.array([drawn.low, drawn.high])
-
-    def scipys(*data: np.ndarray, statistic: Any = np.mean, **more: Any) -> Callable[[], Callable[[], np.ndarray]]:
-        def run() -> np.ndarray:
-            drawn = theirs(data, statistic, n_resamples=resamples, method="BCa", rng=options.seed, **more)
-            return np.array(drawn.confidence_interval)
-
-        return lambda: run
-
-    contenders = [
-        Contender("jaxinv", "jaxinv", lambda: ours),
-        Contender("scipy_arms", "scipy, two arms paired", scipys(a, b, statistic=difference, paired=True)),
-        Contender("scipy", "scipy, differences", scipys(a - b)),
-        Contender("scipy_batch", "scipy, differences, batch=1000", scipys(a - b, batch=1000)),
-    ]
-    measure(contenders, options.repeats, say)
-    us, *others = contenders
-    check_intervals(contenders, 0.2 if options.tiny else 0.02)
-    ratios = [ratio(f"{one.title} / jaxinv", one.samples_s, us.samples_s, at_least=BOOTSTRAP_GOAL) for one in others]
-    return Part(
-        title=f"BCa bootstrap interval, {trials} paired trials, {resamples:,} resamples",
-        contenders=contenders,
-        ratios=ratios,
-        facts={"intervals": {one.name: np.asarray(one.result).tolist() for one in contenders}},
-        notes=["SciPy resamples in float64; jaxinv in float32 around the median."],
-    )
-
-
-def check_intervals(contenders: list[Contender], tolerance: float) -> None:
-    """Ends of all intervals within `tolerance` of the first one's width.
-
-    Raises:
-      Disagreement: naming the contender and the difference.
-    """
-    results = [np.asarray(one.result) for one in contenders]
-    width = results[0][1] - results[0][0]
-    for one, result in zip(contenders, results, strict=True):
-        apart = float(np.abs(result - results[0]).max() / width)
-        if not apart <= tolerance:
-            raise Disagreement(f"{one.title}'s interval is off by {apart:.3f} of its width; allowed: {tolerance}")
 
 
 # --- a million trials --------------------------------------------------------------------------------------------
@@ -270,7 +206,6 @@ def paired_arms(rng: np.random.Generator, shape: Any, gap: float = 0.0) -> tuple
 
 
 MEASURES: dict[Name, Callable[[Options], Part | Rates]] = {
-    "bootstrap": measure_bootstrap,
     "million": measure_million,
     "rates": measure_rates,
 }

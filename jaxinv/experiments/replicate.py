@@ -18,14 +18,13 @@ from jaxinv import stats, store
 from jaxinv.data import load_dataset
 from jaxinv.engine import runner
 from jaxinv.errors import InputError, whole
-from jaxinv.report.terminal import interval, number
-from jaxinv.stats.comparison import p_text
 from jaxinv.study import Study
 from jaxinv.training import weight_change as weight_changes
 from jaxinv.utils.files import write_json
 from jaxinv.utils.jsonable import jsonable
 from jaxinv.utils.progress import Report
 from jaxinv.utils.tables import text_table
+from jaxinv.utils.text import interval, number, p_value, plain
 
 PUBLISHED = {"normal": 0.91879, "inverted": 0.837478}
 ARMS = tuple(PUBLISHED)
@@ -166,21 +165,22 @@ def table(summary: dict[str, Any]) -> str:
     moved = [["arm", "border max", "border mean", "centre mean"]]
     for arm in ARMS:
         for rows, figures in ((chains, written[arm]), (trials, fresh[arm])):
-            rows.append([arm, number(figures["mean"]), number(figures["sd"]), interval(figures["ci95"])])
+            rows.append(
+                [arm, number(figures["mean"], ".5f"), number(figures["sd"], ".5f"), interval(figures["ci95"], ".5f")]
+            )
         chains[-1] += [str(PUBLISHED[arm]), number(written[arm]["z"], "+.2f")]
         change = summary["weight_delta"][arm]
-        moved.append([arm, *(number(change[name]) for name in ("border_max", "border_mean", "centre_mean"))])
-    trials.append(["difference", number(gap["mean"]), "", interval(gap["ci95"])])
-    p = "n/a" if gap["p_value"] is None else p_text(gap["p_value"])
-    return f"""MNIST softmax regression, SGD 0.5, batches of 100: normal against inverted pixels
+        moved.append([arm, *(number(change[name], ".5f") for name in ("border_max", "border_mean", "centre_mean"))])
+    trials.append(["difference", number(gap["mean"], ".5f"), "", interval(gap["ci95"], ".5f")])
+    return plain(f"""MNIST softmax regression, SGD 0.5, batches of 100: normal against inverted pixels
 
 As written: {written["chains"]} chains of {UPDATES * LOOKS:,} updates, each the mean of {LOOKS} looks
 {text_table(chains)}
 
 Independent: {fresh["trials"]} fresh trials of {UPDATES} updates
 {text_table(trials)}
-paired t-test: p {p}; effect size d_z {number(gap["effect_size"], ".2f")}
+paired t-test: p {p_value(gap["p_value"])}; effect size d_z {number(gap["effect_size"], ".2f")}
 
 Weight change: max over classes of |W_begin - W_end|, mean over the fresh trials
 {text_table(moved)}
-border: pixels that no training image turns on; centre: the inner 14 x 14"""
+border: pixels that no training image turns on; centre: the inner 14 x 14""")

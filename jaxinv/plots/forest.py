@@ -10,6 +10,7 @@ from jaxinv.errors import InputError
 from jaxinv.plots.style import COLOURS, INK, MUTED, axes_or_new, label, styled
 from jaxinv.results import metric_label
 from jaxinv.stats import Comparison
+from jaxinv.utils.text import interval, listed, number
 
 WHITE = {"boxstyle": "square,pad=0.08", "fc": "white", "ec": "none"}  # keeps lines out of the letters
 
@@ -64,11 +65,12 @@ def forest(comparisons: "Comparison | Iterable[Comparison]", ax: Axes | None = N
     ax.xaxis.set_major_locator(MaxNLocator(6))
     ax.grid(axis="x")
     metrics = {metric_label(pair.metric) for pair in pairs}
-    ax.set_xlabel(f"difference in {' and '.join(sorted(metrics))}, 95% interval")
+    ax.set_xlabel(f"difference in {listed(sorted(metrics))}, 95% interval")
     return ax
 
 
 def _figures(pair: Comparison) -> str:
-    low, high = pair.ci95
-    interval = f" [{low:+.4f}, {high:+.4f}]" if np.isfinite(low) and np.isfinite(high) else ""
-    return f"{pair.difference:+.4f}{interval}".replace("-", "−") if np.isfinite(pair.difference) else "no figure"
+    if not np.isfinite(pair.difference):
+        return "no figure"
+    ends = f" {interval(pair.ci95, '+.4f')}" if np.isfinite(pair.ci95).all() else ""
+    return f"{number(pair.difference, '+.4f')}{ends}"

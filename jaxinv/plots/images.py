@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 
 from jaxinv.errors import InputError
 from jaxinv.plots.style import axes_or_new, label, styled
+from jaxinv.utils.text import number
 
 TAIL = 0.5  # percent of pixels at either end that may saturate, so that one odd pixel does not grey out the rest
 
@@ -75,4 +76,4 @@ def _range(images: np.ndarray) -> str:
     if not finite.size:
         return "no finite value"
     low, high = (0.0 if abs(end) < 1e-6 * np.ptp(finite) else float(end) for end in (finite.min(), finite.max()))
-    return f"{low:.3g} to {high:.3g}".replace("-", "−")
+    return f"{number(low, '.3g')} to {number(high, '.3g')}"

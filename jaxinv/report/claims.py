@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxinv.report.tables import LEVEL, Table
-from jaxinv.report.words import interval, number
+from jaxinv.utils.text import interval, number
 
 FIELDS = {"name", "source", "statement", "verdict", "effect", "ci95", "n", "explanation"}
 """What every claim must have; `rule`, `unit` and `diverged` are shown where they are there."""

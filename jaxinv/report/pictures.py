@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from jaxinv import plots, stats
 from jaxinv.plots.style import figure_of
 from jaxinv.report.part import Part
-from jaxinv.report.words import interval, listed, number, plural
 from jaxinv.results.selection import AXES, done_trials
+from jaxinv.utils.text import interval, listed, number, plural
 
 SCALE = 128  # CSS pixels to a figure's inch: letters of body size
 NO_BORDER = "The border is not marked: the dataset that was trained on is not at hand."

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from jaxinv.report.part import Part
-from jaxinv.report.words import interval, number
-from jaxinv.stats.comparison import p_text
+from jaxinv.utils.text import interval, number, p_value
 
 LEVEL = "95% interval"
 
@@ -65,9 +64,9 @@ def pairs_table(part: Part) -> Table:
     rows = []
     for c in part.comparisons:
         row = [*c.arms, *([f"{c.learning_rate[0]:g}", f"{c.learning_rate[1]:g}"] if many else []), f"{c.n:,}"]
-        row += [f"{number(c.difference, '+.4f')}\n{interval(c.ci95, '+.4f')}", p_text(c.p_value)]
-        row += [p_text(c.p_adjusted)] if adjusted else []
-        row += [p_text(c.p_wilcoxon), p_text(c.p_permutation), number(c.effect_size, ".3g")]
+        row += [f"{number(c.difference, '+.4f')}\n{interval(c.ci95, '+.4f')}", p_value(c.p_value)]
+        row += [p_value(c.p_adjusted)] if adjusted else []
+        row += [p_value(c.p_wilcoxon), p_value(c.p_permutation), number(c.effect_size, ".3g")]
         row += [number(c.superiority, ".3g"), number(c.correlation, ".3g"), f"{c.diverged_either:,} of {c.done:,}"]
         rows.append(row)
     note = (

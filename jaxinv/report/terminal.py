@@ -10,6 +10,7 @@ from jaxinv import stats
 from jaxinv.results import cells
 from jaxinv.utils.jsonable import jsonable
 from jaxinv.utils.tables import text_table
+from jaxinv.utils.text import interval, number, plain
 
 
 def run_summary(results: xr.Dataset) -> dict[str, Any]:
@@ -47,9 +48,9 @@ def run_table(summary: dict[str, Any]) -> str:
         [
             row["arm"],
             *([f"{row['learning_rate']:g}"] if many_rates else []),
-            number(row["accuracy"]["mean"]),
-            number(row["accuracy"]["sd"]),
-            interval(row["accuracy"]["ci95"]),
+            number(row["accuracy"]["mean"], ".5f"),
+            number(row["accuracy"]["sd"], ".5f"),
+            interval(row["accuracy"]["ci95"], ".5f"),
             number(row["test_loss"]["mean"], ".4g"),
             f"{row['diverged']} of {row['trials']}",
         ]
@@ -61,7 +62,7 @@ def run_table(summary: dict[str, Any]) -> str:
     title = f"{names}{rate}: {trials} trials of {study['steps']} updates"
     kept = summary["there"]
     there = f"{kept} of {trials} trials were there already. " if kept else ""
-    return f"{title}\n\n{text_table([head, *lines])}\n\n{there}{spent(seconds)}"
+    return f"{title}\n\n{plain(text_table([head, *lines]))}\n\n{there}{spent(seconds)}"
 
 
 def spent(seconds: dict[str, float]) -> str:
@@ -72,15 +73,6 @@ def spent(seconds: dict[str, float]) -> str:
 def plain_name(value: Any) -> str:
     """A study's field in words; objects of the user's own stand in JSON under `own`."""
     return str(value["own"]) if isinstance(value, dict) else str(value)
-
-
-def number(value: float | None, form: str = ".5f") -> str:
-    return "n/a" if value is None else format(value, form)
-
-
-def interval(pair: Sequence[float | None]) -> str:
-    low, high = pair
-    return "n/a" if low is None or high is None else f"[{low:.5f}, {high:.5f}]"
 
 
 def datasets_table(rows: Sequence[Any]) -> str:

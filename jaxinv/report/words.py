@@ -10,7 +10,8 @@ import numpy as np
 from jaxinv import registry
 from jaxinv.report.part import Part
 from jaxinv.stats import Comparison
-from jaxinv.stats.comparison import COVERS, p_text
+from jaxinv.stats.comparison import COVERS
+from jaxinv.utils.text import interval, listed, number, p_value, plural
 
 READINGS = {
     "as_written": "As written: one chain, looked at again and again",
@@ -22,42 +23,6 @@ WHY = (
     "looked at 100 times: by the last look the network has been trained a hundred times longer than its text says."
 )
 ODD = 2.0  # standard deviations from the mean beyond which a single run is called out of the ordinary
-
-
-def number(value: float, form: str = ".4f") -> str:
-    """A figure to read, with a true minus sign.
-
-    >>> number(-0.5), number(float("nan"))
-    ('−0.5000', 'n/a')
-    """
-    return format(value, form).replace("-", "−") if np.isfinite(value) else "n/a"
-
-
-def interval(pair: tuple[float, float], form: str = ".4f") -> str:
-    """An interval to read.
-
-    >>> interval((-0.5, 0.25), "+.2f")
-    '[−0.50, +0.25]'
-    """
-    return f"[{number(pair[0], form)}, {number(pair[1], form)}]" if np.all(np.isfinite(pair)) else "n/a"
-
-
-def listed(names: Sequence[str]) -> str:
-    """Names as in a sentence.
-
-    >>> listed(["a", "b", "c"])
-    'a, b and c'
-    """
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
-
-
-def plural(count: int, noun: str) -> str:
-    """A count and its noun.
-
-    >>> plural(1, "trial"), plural(2000, "trial")
-    ('1 trial', '2,000 trials')
-    """
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def question(parts: Sequence[Part]) -> str:
@@ -104,7 +69,7 @@ def difference(pair: Comparison) -> str:
     adjusted = "" if pair.family == 1 else f" after {pair.adjustment}'s adjustment over {pair.family} pairs"
     figures = (
         f"{number(pair.difference, '+.4f')}, 95% interval {interval(pair.ci95, '+.4f')}, "
-        f"p {_p(pair.p_adjusted)}{adjusted}, effect size d_z = {number(pair.effect_size, '.3g')}, "
+        f"p {p_value(pair.p_adjusted, relation=True)}{adjusted}, effect size d_z = {number(pair.effect_size, '.3g')}, "
         f"n = {pair.n:,} paired trials"
     )
     if pair.significant:
@@ -267,8 +232,3 @@ def python(part: Part) -> str:
     """The same from Python."""
     text = json.dumps(part.study, sort_keys=True)
     return f"import jaxinv as ji\n\nstudy = ji.Study.from_json({text!r})\nresults = ji.run(study)"
-
-
-def _p(p: float) -> str:
-    text = p_text(p)
-    return text if text.startswith("<") or text == "n/a" else f"= {text}"

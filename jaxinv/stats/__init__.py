@@ -8,14 +8,17 @@ call that uses one loads it.
 from jaxinv.stats.bootstrap import Bootstrap, bootstrap_interval
 from jaxinv.stats.cells import CellSummary, cell_summary
 from jaxinv.stats.comparison import Comparison, Comparisons, compare, compare_all
-from jaxinv.stats.description import Summary, interquartile_mean, published_z, summary
-from jaxinv.stats.equivalence import Equivalence, tost
-from jaxinv.stats.images import McNemar, Variation, mcnemar, variation
-from jaxinv.stats.multiplicity import benjamini_hochberg, holm
-from jaxinv.stats.paired import Pairing, TTest, cohen_dz, paired_t, pairing, superiority, welch
+from jaxinv.stats.descriptive import Summary, interquartile_mean, published_z, summary
+from jaxinv.stats.effect_sizes import Pairing, cohen_dz, pairing, superiority
+from jaxinv.stats.equivalence import Equivalence, one_sided_p, tost
+from jaxinv.stats.multiple_testing import benjamini_hochberg, holm
+from jaxinv.stats.paired_proportions import McNemar, mcnemar
 from jaxinv.stats.paired_trials import PairedTrials, paired_trials
-from jaxinv.stats.planning import TrialsNeeded, power, trials_needed
-from jaxinv.stats.signs import PTest, sign_flip, wilcoxon
+from jaxinv.stats.permutation_tests import PTest, sign_flip
+from jaxinv.stats.power_analysis import TrialsNeeded, power, trials_needed
+from jaxinv.stats.rank_tests import wilcoxon
+from jaxinv.stats.t_tests import TTest, paired_t, welch
+from jaxinv.stats.variance_components import Variation, variation
 
 __all__ = [
     "Bootstrap",
@@ -40,6 +43,7 @@ __all__ = [
     "holm",
     "interquartile_mean",
     "mcnemar",
+    "one_sided_p",
     "paired_t",
     "paired_trials",
     "pairing",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from jaxinv.errors import unknown
 from jaxinv.results import Cell
-from jaxinv.stats.description import Summary, summary
+from jaxinv.stats.descriptive import Summary, summary
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from jaxinv.errors import InputError
+from jaxinv.utils.text import listed
 
 Figure = Any
 """A figure of a sample: a float for a vector of trials, an array [...] when trials lie along one axis of many."""
@@ -15,11 +16,11 @@ def trials_last(field: str, values: Any, axis: int = -1) -> np.ndarray:
     """The values as a float64 array [..., T] with the trial axis moved last."""
     array = np.asarray(values)
     if array.dtype.kind not in "biuf":
-        raise InputError(f"{field}: values of type {array.dtype} are not numbers")
+        raise InputError(f"{field}: values of type {array.dtype} are not allowed; give numbers")
     if array.ndim == 0:
-        raise InputError(f"{field}: one number is no sample; give an array of trials")
+        raise InputError(f"{field}: one number is not allowed; give an array of trials")
     if not -array.ndim <= axis < array.ndim:
-        raise InputError(f"axis: {axis} does not exist in {field} of shape {array.shape}")
+        raise InputError(f"axis: {axis} is not allowed; give an axis of {field}, whose shape is {array.shape}")
     return np.moveaxis(array, axis, -1).astype(np.float64)
 
 
@@ -27,7 +28,9 @@ def finite(field: str, array: np.ndarray) -> np.ndarray:
     """The same array, once it is known to be finite: a test has no answer for a trial without a value."""
     bad = array.size - int(np.count_nonzero(np.isfinite(array)))
     if bad:
-        raise InputError(f"{field}: {bad} of {array.size} values are not finite; leave those trials out and say so")
+        raise InputError(
+            f"{field}: {bad} of {array.size} values are not finite; give the other trials, and say how many"
+        )
     return array
 
 
@@ -40,7 +43,7 @@ def vector(field: str, values: Any) -> np.ndarray:
     """Finite float64 values [T]."""
     array = sample(field, values)
     if array.ndim != 1:
-        raise InputError(f"{field}: shape {array.shape}; one value per trial, shape (T,), is needed")
+        raise InputError(f"{field}: shape {array.shape} is not allowed; give one value a trial, shape (T,)")
     return array
 
 
@@ -48,36 +51,36 @@ def pairs(a: Any, b: Any, axis: int = -1) -> tuple[np.ndarray, np.ndarray]:
     """Two finite samples [..., T] of the same trials, trial axis last."""
     first, second = sample("a", a, axis), sample("b", b, axis)
     if first.shape != second.shape:
-        shapes = f"{np.shape(b)} differs from a's {np.shape(a)}"
-        raise InputError(f"b: shape {shapes}; paired trials need the same trials in both arms")
+        raise InputError(f"b: shape {np.shape(b)} is not allowed; give the same trials as in a, shape {np.shape(a)}")
     return first, second
+
+
+def differences(a: Any, b: Any) -> np.ndarray:
+    """The differences a - b, float64 [T], of the same trials."""
+    first, second = pairs(a, b)
+    if first.ndim != 1:
+        raise InputError(f"a: shape {first.shape} is not allowed; give one value a trial, shape (T,)")
+    return first - second
 
 
 def probability(field: str, value: float) -> float:
     """A number strictly between 0 and 1."""
     if not (isinstance(value, int | float | np.number) and 0 < value < 1):
-        raise InputError(f"{field}: {value!r} is not strictly between 0 and 1")
+        raise InputError(f"{field}: {value!r} is not allowed; give a number strictly between 0 and 1")
     return float(value)
 
 
 def positive(field: str, value: float) -> float:
     """A finite number above 0."""
     if not (isinstance(value, int | float | np.number) and math.isfinite(value) and value > 0):
-        raise InputError(f"{field}: {value!r} is not a finite number above 0")
+        raise InputError(f"{field}: {value!r} is not allowed; give a finite number above 0")
     return float(value)
-
-
-def count(field: str, value: int, least: int = 1) -> int:
-    """An integer of at least `least`."""
-    if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer) or value < least:
-        raise InputError(f"{field}: {value!r} is not an integer of at least {least}")
-    return int(value)
 
 
 def choice(field: str, value: str, allowed: tuple[str, ...]) -> str:
     """One of a few words."""
     if value not in allowed:
-        raise InputError(f"{field}: {value!r} is not allowed; give {' or '.join(map(repr, allowed))}")
+        raise InputError(f"{field}: {value!r} is not allowed; give {listed([*map(repr, allowed)], 'or')}")
     return value
 
 

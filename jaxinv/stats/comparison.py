@@ -7,16 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxinv.errors import InputError
+from jaxinv.errors import InputError, whole
 from jaxinv.results import arm_names, check_results, rate_by_arm
-from jaxinv.stats import checks, multiplicity
-from jaxinv.stats.description import summary
+from jaxinv.stats import checks, comparison_text, multiple_testing
+from jaxinv.stats.bootstrap import bootstrap_interval
+from jaxinv.stats.descriptive import summary
+from jaxinv.stats.effect_sizes import cohen_dz, pairing, superiority
 from jaxinv.stats.equivalence import Equivalence, tost_of
-from jaxinv.stats.paired import cohen_dz, paired_t, pairing, superiority
 from jaxinv.stats.paired_trials import paired_trials
-from jaxinv.stats.signs import sign_flip, wilcoxon
+from jaxinv.stats.permutation_tests import sign_flip
+from jaxinv.stats.rank_tests import wilcoxon
+from jaxinv.stats.t_tests import paired_t
 from jaxinv.utils.jsonable import jsonable
 from jaxinv.utils.tables import html_rows, html_table, text_rows, text_table
+from jaxinv.utils.text import plain
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -82,9 +86,7 @@ class Comparison:
     @property
     def diverged_text(self) -> str:
         """How many trials diverged, and whether the figures include them."""
-        counts = f"{self.diverged_either} of {self.done} ({self.diverged_a} in a, {self.diverged_b} in b)"
-        policy = "left out" if self.diverged_policy == "exclude" else "included"
-        return f"none of {self.done}" if self.diverged_either == 0 else f"{counts}, {policy}"
+        return comparison_text.diverged(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, lists and strings for JSON; what is not finite becomes None."""
@@ -95,40 +97,10 @@ class Comparison:
 
     def rows(self) -> list[tuple[str, str]]:
         """(label, text) of every figure, for a table on any medium."""
-        waiting = f", {self.done:,} of {self.planned:,} trials done" if self.done < self.planned else ""
-        left = "".join(
-            f", {count:,} left out ({why})"
-            for count, why in ((self.excluded, "diverged"), (self.omitted, "value not finite"))
-            if count
-        )
-        rows = [
-            ("arms", f"a = {self.arms[0]}, b = {self.arms[1]}"),
-            ("at", f"{self.metric}, step {self.step:,}, {_rate_text(self.learning_rate)}"),
-            ("pairs", f"{self.n:,}{waiting}{left}"),
-            ("diverged", self.diverged_text),
-            ("mean (sd) a", f"{_number(self.mean_a, '.5f')} ({_number(self.sd_a)})"),
-            ("mean (sd) b", f"{_number(self.mean_b, '.5f')} ({_number(self.sd_b)})"),
-            ("difference a - b", f"{_number(self.difference, '+.5f')}, 95% interval {interval_text(self.ci95)}"),
-        ]
-        if self.ci95_bootstrap is not None:
-            rows.append(("BCa bootstrap", f"95% interval {interval_text(self.ci95_bootstrap)}"))
-        tests = f"t {p_text(self.p_value)}, Wilcoxon {p_text(self.p_wilcoxon)}, sign-flip {p_text(self.p_permutation)}"
-        rows.append(("p-value", tests))
-        if self.family > 1:
-            rows.append(("adjusted p", f"{p_text(self.p_adjusted)} ({self.adjustment}, {self.family} tests)"))
-        rows += [
-            ("effect size", f"d_z {_number(self.effect_size)}; P(a > b) + P(a = b)/2 = {_number(self.superiority)}"),
-            ("pairing", f"correlation {_number(self.correlation)}; worth {_number(self.pairing_gain)} x the trials"),
-        ]
-        if self.equivalence is not None:
-            e = self.equivalence
-            verdict = "equivalent" if e.equivalent else "not shown equivalent"
-            level = f"{100 * (1 - 2 * e.alpha):g}% interval {interval_text(e.interval)}"
-            rows.append(("equivalence", f"{verdict} within {e.margin:g}: {level}, p {p_text(e.p_value)}"))
-        return [*rows, ("covers", self.covers)]
+        return comparison_text.rows(self)
 
     def __str__(self) -> str:
-        return text_rows(self.rows())
+        return plain(text_rows(self.rows()))
 
     def _repr_html_(self) -> str:
         return html_rows(self.rows())
@@ -155,38 +127,14 @@ class Comparisons:
 
     def table(self) -> list[list[str]]:
         """A header and one row of text for each pair."""
-        rows = [["a", "b", "n", "a - b", "95% interval", "p", "p adj.", "d_z", "diverged"]]
-        for pair in self.pairs:
-            diverged = f"{pair.diverged_either}" if pair.diverged_policy == "include" else f"{pair.diverged_either} out"
-            rows.append(
-                [
-                    *pair.arms,
-                    f"{pair.n:,}",
-                    _number(pair.difference, "+.4f"),
-                    interval_text(pair.ci95, 4),
-                    p_text(pair.p_value),
-                    p_text(pair.p_adjusted),
-                    _number(pair.effect_size),
-                    diverged,
-                ]
-            )
-        return rows
+        return comparison_text.table(self)
 
     def notes(self) -> list[tuple[str, str]]:
         """What holds for every row."""
-        first = self.pairs[0]
-        done = f"{first.done:,} of {first.planned:,} trials done" if first.done < first.planned else ""
-        policy = "left out, pair by pair" if first.diverged_policy == "exclude" else "included"
-        at = f"{first.metric}, step {first.step:,}, {_rate_text(first.learning_rate)}"
-        return [
-            ("at", f"{at}; {done}" if done else at),
-            ("diverged", f"trials of a pair in which either arm diverged; {policy} in every figure"),
-            ("p adj.", f"{first.adjustment} over {first.family} tests"),
-            ("covers", first.covers),
-        ]
+        return comparison_text.notes(self)
 
     def __str__(self) -> str:
-        return text_table(self.table(), left=2) + "\n" + text_rows(self.notes())
+        return plain(text_table(self.table(), left=2) + "\n" + text_rows(self.notes()))
 
     def _repr_html_(self) -> str:
         return html_table(self.table()) + html_rows(self.notes())
@@ -218,7 +166,8 @@ def compare(
         margin: test equivalence within this difference.
         diverged: "include" every trial with a finite value, or "exclude" a pair if either arm diverged.
         seed: of the Monte-Carlo sign flips (beyond 36 trials) and of the bootstrap.
-        bootstrap: resamples for a BCa interval beside the t interval; 0: none. Time grows as n x resamples.
+        bootstrap: resamples for a bootstrap interval beside the t interval (`stats.bootstrap_interval`); 0: none. Time
+            grows as n x resamples.
 
     Raises:
         InputError: names that are not in the results, several learning rates and none chosen, margin <= 0, alpha
@@ -226,8 +175,8 @@ def compare(
         DataError: no trial is done.
     """
     checks.probability("alpha", alpha)
-    checks.count("seed", seed, 0)
-    checks.count("bootstrap", bootstrap, 0)
+    whole("seed", seed, 0)
+    whole("bootstrap", bootstrap, 0)
     trials = paired_trials(
         results, arm_a, arm_b, learning_rate=learning_rate, step=step, metric=metric, diverged=diverged
     )
@@ -242,12 +191,14 @@ def compare(
     signs = sign_flip(a, b, seed=seed)
     side_a, side_b = summary(a), summary(b)
     paired = pairing(a, b)
+    methods = {"p_value": "paired t", "p_wilcoxon": ranks.method, "p_permutation": signs.method}
     interval = None
-    if bootstrap:
-        from jaxinv.stats.bootstrap import bootstrap_interval
-
-        drawn = bootstrap_interval(a - b, resamples=bootstrap, seed=seed) if n else None
-        interval = (drawn.low, drawn.high) if drawn else (float("nan"), float("nan"))
+    if bootstrap and n:
+        drawn = bootstrap_interval(a - b, resamples=bootstrap, seed=seed)
+        interval = (drawn.low, drawn.high)
+        methods["ci95_bootstrap"] = {"bca": "BCa", "percentile": "percentile"}[drawn.method]
+    elif bootstrap:
+        interval = (float("nan"), float("nan"))
     return Comparison(
         arms=trials.arms,
         metric=metric,
@@ -264,7 +215,7 @@ def compare(
         p_value=t.p_value,
         p_wilcoxon=ranks.p_value,
         p_permutation=signs.p_value,
-        methods={"p_value": "paired t", "p_wilcoxon": ranks.method, "p_permutation": signs.method},
+        methods=methods,
         p_adjusted=t.p_value,
         adjustment="none",
         family=1,
@@ -308,7 +259,7 @@ def compare_all(
     check_results(results)
     arms = arm_names(results)
     if len(arms) < 2:
-        raise InputError(f"arms: the results hold only {', '.join(arms) or 'none'}; two are needed to compare")
+        raise InputError(f"arms: {', '.join(arms) or 'none'} is not allowed; give results of two or more")
     pairs = []
     for a, b in itertools.combinations(arms, 2):
         rate = learning_rate
@@ -317,8 +268,8 @@ def compare_all(
             rate = (own[a], own[b])
         pairs.append(compare(results, a, b, learning_rate=rate, **options))
     method, label = {
-        "holm": (multiplicity.holm, "Holm"),
-        "bh": (multiplicity.benjamini_hochberg, "Benjamini-Hochberg"),
+        "holm": (multiple_testing.holm, "Holm"),
+        "bh": (multiple_testing.benjamini_hochberg, "Benjamini-Hochberg"),
     }[adjust]
     adjusted = method([pair.p_value for pair in pairs])
     return Comparisons(
@@ -327,27 +278,3 @@ def compare_all(
             for pair, p in zip(pairs, adjusted, strict=True)
         )
     )
-
-
-def p_text(p: float) -> str:
-    """A p-value to read: four decimals, then powers of ten."""
-    if np.isnan(p):
-        return "n/a"
-    if p == 0:
-        return "< 1e-300"
-    return f"{p:.4f}" if p >= 0.001 else f"{p:.1e}"
-
-
-def interval_text(interval: tuple[float, float], digits: int = 5) -> str:
-    """An interval to read."""
-    low, high = interval
-    return "n/a" if np.isnan(low) else f"[{low:+.{digits}f}, {high:+.{digits}f}]"
-
-
-def _rate_text(rates: tuple[float, float]) -> str:
-    same = rates[0] == rates[1]
-    return f"learning rate {rates[0]:g}" if same else f"learning rates {rates[0]:g} (a) and {rates[1]:g} (b)"
-
-
-def _number(value: float, form: str = ".3g") -> str:
-    return "n/a" if np.isnan(value) else format(value, form)

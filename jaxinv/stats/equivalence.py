@@ -7,7 +7,7 @@ import numpy as np
 
 from jaxinv.errors import InputError
 from jaxinv.stats import checks
-from jaxinv.stats.paired import TTest, paired_t, welch
+from jaxinv.stats.t_tests import TTest, paired_t, welch
 from jaxinv.utils.jsonable import jsonable
 
 
@@ -61,26 +61,44 @@ def tost_of(test: TTest, margin: float, alpha: float = 0.05) -> Equivalence:
 
     checks.positive("margin", margin)
     if checks.probability("alpha", alpha) >= 0.5:
-        raise InputError(f"alpha: {alpha!r} leaves no interval of level 1 - 2 alpha; it must be below 0.5")
-    difference, nan = test.difference, float("nan")
-    if np.isnan(test.t):
-        interval, lower, upper = (nan, nan), nan, nan
-    elif np.isinf(test.t) or test.sd == 0:
-        interval, lower, upper = (difference, difference), float(difference <= -margin), float(difference >= margin)
-    else:
-        error = test.standard_error
-        half = float(special.stdtrit(test.df, 1 - alpha)) * error
-        lower = float(special.stdtr(test.df, -(difference + margin) / error))
-        upper = float(special.stdtr(test.df, (difference - margin) / error))
-        interval = (difference - half, difference + half)
-    p = max(lower, upper) if lower == lower else nan
+        raise InputError(f"alpha: {alpha!r} is not allowed; give a number below 0.5")
+    error = 0.0 if np.isinf(test.t) else test.standard_error
+    half = float(special.stdtrit(test.df, 1 - alpha)) * error if error > 0 else error
+    lower = one_sided_p(test.difference, -margin, error=error, df=test.df)
+    upper = one_sided_p(-test.difference, -margin, error=error, df=test.df)
+    p = max(lower, upper) if lower == lower else float("nan")
     return Equivalence(
         margin=float(margin),
         alpha=float(alpha),
-        difference=difference,
-        interval=interval,
+        difference=test.difference,
+        interval=(test.difference - half, test.difference + half),
         p_lower=lower,
         p_upper=upper,
         p_value=p,
         equivalent=bool(p < alpha),
     )
+
+
+def one_sided_p(estimate: float, bound: float, *, error: float, df: float) -> float:
+    """One-sided t-test that a true value lies above a bound: P(T >= (estimate - bound) / error), T of Student's t.
+
+    For the test that it lies below, negate the estimate and the bound. Two such tests, against -margin and margin,
+    make TOST.
+
+    Args:
+        estimate: of the true value.
+        bound: what the value is at most, if there is nothing to find.
+        error: standard error of the estimate; 0, where trials do not vary, gives 0 or 1.
+        df: degrees of freedom of the error.
+
+    Returns:
+        The p-value; NaN where the estimate or its error is.
+
+    >>> one_sided_p(1.0, 0.0, error=0.5, df=10) < 0.05, one_sided_p(1.0, 1.0, error=0.0, df=10)
+    (True, 1.0)
+    """
+    from scipy import special
+
+    if np.isnan(error) or np.isnan(estimate):
+        return float("nan")
+    return float(estimate <= bound) if error == 0 else float(special.stdtr(df, (bound - estimate) / error))

@@ -270,7 +270,7 @@ def test_results_of_the_wrong_shape_are_refused():
         stats.compare(data.isel(step=0), "normal", "inverted")
     with pytest.raises(InputError, match=r"^results: no dimension 'arm'"):
         stats.compare_all(data.isel(arm=0))
-    with pytest.raises(InputError, match=r"^arms: the results hold only normal; two are needed"):
+    with pytest.raises(InputError, match=r"^arms: normal is not allowed; give results of two or more$"):
         stats.compare_all(data.isel(arm=[0]))
     with pytest.raises(InputError, match=r"^adjust: 'none'"):
         stats.compare_all(data, adjust="none")

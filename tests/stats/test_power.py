@@ -94,9 +94,9 @@ def test_a_pilot_that_does_not_vary():
         (lambda: stats.power(UNIT, 5, alpha=1.0), "alpha: 1.0"),
         (lambda: stats.power(UNIT, 5, effect=np.inf), "effect: inf"),
         (lambda: stats.trials_needed(UNIT, power=1.0), "power: 1.0"),
-        (lambda: stats.trials_needed(UNIT, effect=0.0), "effect: 0,"),
+        (lambda: stats.trials_needed(UNIT, effect=0.0), "effect: 0 is not allowed"),
         (lambda: stats.trials_needed([-1.0, 1.0]), "effect: the pilot's mean"),
-        (lambda: stats.trials_needed(UNIT, effect=1e-9), "effect: 1e-09 is so small"),
+        (lambda: stats.trials_needed(UNIT, effect=1e-9), "effect: 1e-09 is not allowed; give one that sd 1 lets"),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_one_line(call, field):
@@ -181,7 +181,7 @@ def test_what_few_trials_or_images_do_not_allow_is_nan():
 def test_slabs_do_not_show(monkeypatch):
     a, b = tables(11, 40, trial_sd=0.3, image_sd=0.3)
     whole = stats.variation(a, b)
-    monkeypatch.setattr("jaxinv.stats.images._SLAB", 90)
+    monkeypatch.setattr("jaxinv.stats.paired_proportions.SLAB", 90)
     assert stats.variation(a, b) == whole
 
 

@@ -1,4 +1,4 @@
-"""Many tests at once: p-values adjusted so that a family of them keeps its promise."""
+"""Multiple testing: p-values adjusted for having made many tests at once."""
 
 from typing import Any
 
@@ -8,10 +8,11 @@ from jaxinv.errors import InputError
 
 
 def holm(p_values: Any) -> np.ndarray:
-    """Holm's step-down adjusted p-values, in the order given: rejecting those < alpha keeps the chance of any false
-    rejection in the family below alpha, however the tests depend on each other.
+    """Holm's step-down adjusted p-values, in the order given (Holm 1979).
 
-    The i-th smallest of m becomes max over j <= i of min(1, (m - j + 1) p_(j)). NaN stays NaN and does not count.
+    Rejecting those < alpha keeps the family-wise error rate, the chance of any false rejection, below alpha, however
+    the tests depend on each other. The i-th smallest of m becomes max over j <= i of min(1, (m - j + 1) p_(j)). NaN
+    stays NaN and does not count.
 
     Raises:
         InputError: a p-value outside [0, 1].
@@ -29,8 +30,9 @@ def holm(p_values: Any) -> np.ndarray:
 def benjamini_hochberg(p_values: Any) -> np.ndarray:
     """Benjamini-Hochberg adjusted p-values (`scipy.stats.false_discovery_control`), in the order given.
 
-    Rejecting those < alpha keeps the expected share of false rejections among the rejected below alpha, for tests
-    that are independent or positively dependent. NaN stays NaN and does not count.
+    Rejecting those < alpha keeps the false discovery rate, the expected share of false rejections among the rejected,
+    below alpha, for tests that are independent or positively dependent (Benjamini and Hochberg 1995). NaN stays NaN
+    and does not count.
 
     Raises:
         InputError: a p-value outside [0, 1].
@@ -50,10 +52,10 @@ def benjamini_hochberg(p_values: Any) -> np.ndarray:
 def _family(p_values: Any) -> tuple[np.ndarray, np.ndarray]:
     p = np.asarray(p_values, dtype=np.float64)
     if p.ndim != 1:
-        raise InputError(f"p_values: shape {p.shape}; one family, shape (m,), is needed")
+        raise InputError(f"p_values: shape {p.shape} is not allowed; give one family, shape (m,)")
     kept = ~np.isnan(p)
     if np.any((p[kept] < 0) | (p[kept] > 1)):
-        raise InputError(f"p_values: {p[kept & ~((p >= 0) & (p <= 1))][0]} is not between 0 and 1")
+        raise InputError(f"p_values: {p[kept & ~((p >= 0) & (p <= 1))][0]} is not allowed; give values from 0 to 1")
     return p, kept
 
 

@@ -1,4 +1,4 @@
-"""How many trials a comparison needs, from a pilot of paired trials."""
+"""Power analysis of the paired t-test: how many trials a comparison needs, from a pilot of paired trials."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -60,7 +60,7 @@ def power(differences: Any, n: Any, *, alpha: float = 0.05, effect: float | None
     checks.probability("alpha", alpha)
     numbers = np.asarray(n)
     if numbers.dtype.kind not in "iu" or np.any(numbers < 2):
-        raise InputError(f"n: {n!r} is not a number of trials of at least 2")
+        raise InputError(f"n: {n!r} is not allowed; give whole numbers of trials from 2")
     return checks.figure(_power(mean if effect is None else _effect(effect), sd, numbers.astype(np.float64), alpha))
 
 
@@ -87,8 +87,8 @@ def trials_needed(
     checks.probability("alpha", alpha)
     wanted = mean if effect is None else _effect(effect)
     if wanted == 0:
-        source = "the pilot's mean difference is 0" if effect is None else "0"
-        raise InputError(f"effect: {source}, which no number of trials can find; state an effect that matters")
+        source = "the pilot's mean difference, 0," if effect is None else "0"
+        raise InputError(f"effect: {source} is not allowed; give the smallest effect that matters")
     from scipy import special
 
     size = np.asarray(differences).size
@@ -110,13 +110,13 @@ def trials_needed(
 def _pilot(differences: Any) -> tuple[float, float]:
     d = checks.vector("differences", differences)
     if d.size < 2:
-        raise InputError(f"differences: a pilot of {d.size} shows no spread; at least 2 trials are needed")
+        raise InputError(f"differences: a pilot of {d.size} is not allowed; give at least 2 trials")
     return (float(d[0]), 0.0) if checks.constant(d) else (float(d.mean()), float(d.std(ddof=1)))
 
 
 def _effect(effect: float) -> float:
     if not np.isfinite(effect):
-        raise InputError(f"effect: {effect!r} is not a finite difference")
+        raise InputError(f"effect: {effect!r} is not allowed; give a finite difference")
     return float(effect)
 
 
@@ -139,7 +139,7 @@ def _search(effect: float, sd: float, target: float, alpha: float) -> int:
     while not enough(high):
         low, high = high, 2 * high
         if high > 10**15:
-            raise InputError(f"effect: {effect:g} is so small beside sd {sd:g} that it takes more than 1e15 trials")
+            raise InputError(f"effect: {effect:g} is not allowed; give one that sd {sd:g} lets 1e15 trials find")
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if enough(middle) else (middle, high)

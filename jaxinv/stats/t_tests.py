@@ -1,11 +1,11 @@
-"""Two arms over the same trials: tests of the mean difference, effect sizes, and what pairing gained.
+"""Student's paired and Welch's unpaired t-test of the mean difference of two arms.
 
-Trial t has the same initial weights and the same batches in both arms, so its two results are compared with each
-other: differences d_t = a_t - b_t. Everything here speaks about new *trials* on the same test images.
+Paired: trial t has the same initial weights and the same batches in both arms, so its two results are compared with
+each other: differences d_t = a_t - b_t. Everything here speaks about new *trials* on the same test images.
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -31,19 +31,11 @@ class TTest:
     p_value: Figure
 
 
-class Pairing(NamedTuple):
-    """Pearson correlation of the pairs, and (var a + var b) / var(a - b).
-
-    The second is how many times more unpaired trials would be needed for an interval as narrow: above 1 where the
-    arms are positively correlated. NaN where a figure is 0 / 0, infinite where the arms differ by a constant.
-    """
-
-    correlation: float
-    gain: float
-
-
 def paired_t(a: Any, b: Any, *, axis: int = -1) -> TTest:
     """Paired t-test of the mean difference a - b (`scipy.stats.ttest_1samp` of the differences).
+
+    t = mean(d) / (sd(d) / sqrt(T)), with T - 1 degrees of freedom (Student 1908). Assumes that trials are independent
+    and that the mean of d is near normal, which it is for many trials whatever the shape of d.
 
     Differences that are all zero: t = 0, p = 1. All the same but not zero: t = ±inf, p = 0, an interval of width 0.
     Fewer than two trials: the difference, and NaN for the rest.
@@ -86,6 +78,9 @@ def paired_t(a: Any, b: Any, *, axis: int = -1) -> TTest:
 def welch(a: Any, b: Any, *, axis: int = -1) -> TTest:
     """Welch's t-test of mean a - mean b for *unpaired* trials (`scipy.stats.ttest_ind_from_stats`, unequal variances).
 
+    t = (mean a - mean b) / sqrt(var a / T_a + var b / T_b), with the degrees of freedom of Welch (1947) and
+    Satterthwaite. Assumes independent trials and means that are near normal; the variances may differ.
+
     For runs that share neither weights nor batches: chains against chains, or an arm against itself under other
     seeds. The two samples may differ in size. `sd` is the square root of var a + var b. Both samples constant:
     p = 1 where they agree, 0 where they do not. A sample of fewer than two trials: the difference and NaN.
@@ -95,7 +90,7 @@ def welch(a: Any, b: Any, *, axis: int = -1) -> TTest:
     """
     first, second = checks.sample("a", a, axis), checks.sample("b", b, axis)
     if first.shape[:-1] != second.shape[:-1]:
-        raise InputError(f"b: shape {np.shape(b)} does not go with a's {np.shape(a)} apart from axis {axis}")
+        raise InputError(f"b: shape {np.shape(b)} is not allowed; give a's shape {np.shape(a)} in all but axis {axis}")
     n = (first.shape[-1], second.shape[-1])
     nothing = np.full(first.shape[:-1], np.nan)
     if min(n) == 0:
@@ -123,67 +118,6 @@ def welch(a: Any, b: Any, *, axis: int = -1) -> TTest:
         t[rest], p[rest] = test.statistic, test.pvalue
         low[rest], high[rest] = difference[rest] - half, difference[rest] + half
     return _ttest(n, difference, sd, error, (low, high), t, df, p)
-
-
-def superiority(a: Any, b: Any, *, axis: int = -1) -> Figure:
-    """Probability that a trial does better in arm a than in arm b: P(a > b) + P(a = b) / 2. NaN without trials.
-
-    Args:
-        a, b: the same trials in two arms, [..., T] with trials along `axis`.
-
-    Raises:
-        InputError: shapes that differ, values that are not finite numbers, an axis that is not there.
-
-    >>> superiority([1.0, 2.0, 3.0, 4.0], [0.0, 2.0, 4.0, 0.0])
-    0.625
-    """
-    first, second = checks.pairs(a, b, axis)
-    if first.shape[-1] == 0:
-        return checks.figure(np.full(first.shape[:-1], np.nan))
-    return checks.figure((np.sign(first - second).mean(axis=-1) + 1) / 2)
-
-
-def cohen_dz(a: Any, b: Any, *, axis: int = -1) -> Figure:
-    """Effect size of paired trials: mean difference over the standard deviation of the differences.
-
-    0 where all differences are zero, ±inf where they are one other constant, NaN for fewer than two trials.
-
-    Args:
-        a, b: the same trials in two arms, [..., T] with trials along `axis`.
-
-    Raises:
-        InputError: shapes that differ, values that are not finite numbers, an axis that is not there.
-
-    >>> cohen_dz([2.0, 3.0, 4.0], [1.0, 1.0, 1.0])
-    2.0
-    """
-    test = paired_t(a, b, axis=axis)
-    mean, sd = np.asarray(test.difference), np.asarray(test.sd)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return checks.figure(np.where((sd == 0) & (mean == 0), 0.0, mean / sd))
-
-
-def pairing(a: Any, b: Any) -> Pairing:
-    """How strongly the two arms move together from trial to trial, and what comparing them pairwise gained.
-
-    var(a - b) = var a + var b - 2 cov(a, b): pairing pays only where the covariance is positive.
-
-    Args:
-        a, b: the same trials in two arms, [T]. Fewer than two give NaN.
-
-    Raises:
-        InputError: shapes that differ or are not [T], values that are not finite numbers.
-    """
-    first, second = (checks.vector(field, x) for field, x in zip("ab", checks.pairs(a, b), strict=True))
-    if first.size < 2:
-        return Pairing(float("nan"), float("nan"))
-    d = first - second
-    var = [0.0 if checks.constant(x) else float(x.var(ddof=1)) for x in (first, second, d)]
-    covariance = float(np.mean((first - first.mean()) * (second - second.mean()))) * first.size / (first.size - 1)
-    scale = float(np.sqrt(var[0]) * np.sqrt(var[1]))
-    apart = var[0] + var[1]
-    gain = apart / var[2] if var[2] > 0 else (float("inf") if apart > 0 else float("nan"))
-    return Pairing(float(np.clip(covariance / scale, -1, 1)) if scale > 0 else float("nan"), gain)
 
 
 def _ttest(n: Any, difference: Any, sd: Any, error: Any, ci95: tuple[Any, Any], t: Any, df: Any, p: Any) -> TTest:

@@ -1,4 +1,4 @@
-"""One sample of trials in a few figures."""
+"""Descriptive statistics of one sample of trials."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -1,13 +1,13 @@
-"""Tests that rest on the signs of paired differences alone, whatever the shape of their distribution.
+"""The permutation test of paired differences: random signs, whatever the shape of their distribution.
 
-If the two arms were alike, each difference d_t = a_t - b_t could as well have been -d_t.
+If the two arms were alike, each difference d_t = a_t - b_t could as well have been -d_t (Fisher 1935).
 """
 
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxinv.errors import InputError
+from jaxinv.errors import whole
 from jaxinv.stats import checks
 
 EXACT = 36
@@ -48,14 +48,14 @@ def sign_flip(a: Any, b: Any, *, resamples: int = 100_000, seed: int = 0) -> PTe
     >>> sign_flip([1.0, 2.0, 3.0], [0.0, 0.0, 0.0])
     PTest(p_value=0.25, method='exact')
     """
-    checks.count("resamples", resamples)
-    checks.count("seed", seed, 0)
-    d = _differences(a, b)
+    whole("resamples", resamples)
+    whole("seed", seed, 0)
+    d = checks.differences(a, b)
     if d.size == 0:
         return PTest(float("nan"), "no trials")
     d = d[d != 0]
     if d.size <= EXACT:
-        return PTest(_exact(d), "exact")
+        return PTest(exact_sign_flip(d), "exact")
     rng = np.random.default_rng(seed)
     size = np.abs(d)
     rest = 0.0
@@ -75,62 +75,7 @@ def sign_flip(a: Any, b: Any, *, resamples: int = 100_000, seed: int = 0) -> PTe
     return PTest((1 + hits) / (1 + resamples), method)
 
 
-def wilcoxon(a: Any, b: Any, *, resolution: float = 0.0) -> PTest:
-    """Wilcoxon's signed-rank test of paired differences (`scipy.stats.wilcoxon`); zero differences are left out.
-
-    Exact for up to 36 pairs, with ties or without, and for up to 50 without ties; else the normal approximation
-    with its correction for ties.
-
-    Args:
-        a, b: the same trials in two arms [T].
-        resolution: sizes of differences no further apart than this are one size (0: none are), so that ties broken
-            by float32 rounding count as ties.
-
-    Returns:
-        `PTest(p_value, method)`: p = 1 where all differences are zero, NaN without trials.
-
-    Raises:
-        InputError: shapes that differ or are not [T], values that are not finite numbers.
-    """
-    d = _differences(a, b)
-    if resolution > 0 and d.size:
-        d = np.sign(d) * _merged(np.abs(d), resolution)
-    if d.size == 0:
-        return PTest(float("nan"), "no trials")
-    d = d[d != 0]
-    if d.size == 0:
-        return PTest(1.0, "exact")
-    from scipy import stats
-
-    tied = d.size <= 50 and np.unique(np.abs(d)).size < d.size
-    if tied and d.size <= EXACT:
-        return PTest(_exact(np.sign(d) * stats.rankdata(np.abs(d))), "exact")
-    exact = d.size <= 50 and not tied
-    test: Any = stats.wilcoxon(d)
-    return PTest(float(test.pvalue), "exact" if exact else "normal approximation")
-
-
-def _differences(a: Any, b: Any) -> np.ndarray:
-    first, second = checks.pairs(a, b)
-    if first.ndim != 1:
-        raise InputError(f"a: shape {first.shape}; one value per trial, shape (T,), is needed")
-    return first - second
-
-
-def _merged(size: np.ndarray, resolution: float) -> np.ndarray:
-    """Sizes with clumps of width `resolution` made equal; where values lie dense, a grid that fine cuts them up."""
-    values, back = np.unique(size, return_inverse=True)
-    first = np.diff(values, prepend=-np.inf) > resolution
-    first |= (values > 0) & (np.concatenate([[0.0], values[:-1]]) == 0)  # no difference is not a small one
-    clump = np.cumsum(first) - 1
-    start = values[first]
-    last = values[np.append(np.flatnonzero(first)[1:] - 1, values.size - 1)]
-    wide = (last - start > 2 * resolution)[clump]
-    grid = np.round((values - start[clump]) / resolution) * resolution
-    return (start[clump] + np.where(wide, grid, 0.0))[back]
-
-
-def _exact(d: np.ndarray) -> float:
+def exact_sign_flip(d: np.ndarray) -> float:
     """Share of the 2^n sign patterns whose |sum| reaches the data's.
 
     Each pattern is one sum of the first half plus one of the second; with one half sorted, the partners that take a

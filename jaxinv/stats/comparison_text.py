@@ -1,0 +1,94 @@
+"""How comparisons are shown: rows, tables and notes of text, for any medium."""
+
+from typing import TYPE_CHECKING
+
+from jaxinv.utils.text import interval, number, p_value
+
+if TYPE_CHECKING:
+    from jaxinv.stats.comparison import Comparison, Comparisons
+
+
+def rows(comparison: "Comparison") -> list[tuple[str, str]]:
+    """(label, text) of every figure of a comparison."""
+    c = comparison
+    waiting = f", {c.done:,} of {c.planned:,} trials done" if c.done < c.planned else ""
+    left = "".join(
+        f", {count:,} left out ({why})"
+        for count, why in ((c.excluded, "diverged"), (c.omitted, "value not finite"))
+        if count
+    )
+    made = [
+        ("arms", f"a = {c.arms[0]}, b = {c.arms[1]}"),
+        ("at", place(c)),
+        ("pairs", f"{c.n:,}{waiting}{left}"),
+        ("diverged", c.diverged_text),
+        ("mean (sd) a", f"{number(c.mean_a, '.5f')} ({number(c.sd_a, '.3g')})"),
+        ("mean (sd) b", f"{number(c.mean_b, '.5f')} ({number(c.sd_b, '.3g')})"),
+        ("difference a - b", f"{number(c.difference, '+.5f')}, 95% interval {interval(c.ci95, '+.5f')}"),
+    ]
+    if c.ci95_bootstrap is not None:
+        method = c.methods.get("ci95_bootstrap", "")
+        made.append((f"{method} bootstrap".lstrip(), f"95% interval {interval(c.ci95_bootstrap, '+.5f')}"))
+    tests = f"t {p_value(c.p_value)}, Wilcoxon {p_value(c.p_wilcoxon)}, sign-flip {p_value(c.p_permutation)}"
+    made.append(("p-value", tests))
+    if c.family > 1:
+        made.append(("adjusted p", f"{p_value(c.p_adjusted)} ({c.adjustment}, {c.family} tests)"))
+    made += [
+        ("effect size", f"d_z {number(c.effect_size, '.3g')}; P(a > b) + P(a = b)/2 = {number(c.superiority, '.3g')}"),
+        ("pairing", f"correlation {number(c.correlation, '.3g')}; worth {number(c.pairing_gain, '.3g')} x the trials"),
+    ]
+    if c.equivalence is not None:
+        e = c.equivalence
+        verdict = "equivalent" if e.equivalent else "not shown equivalent"
+        level = f"{100 * (1 - 2 * e.alpha):g}% interval {interval(e.interval, '+.5f')}"
+        made.append(("equivalence", f"{verdict} within {e.margin:g}: {level}, p {p_value(e.p_value)}"))
+    return [*made, ("covers", c.covers)]
+
+
+def table(comparisons: "Comparisons") -> list[list[str]]:
+    """A header and one row of text for each pair of arms."""
+    made = [["a", "b", "n", "a - b", "95% interval", "p", "p adj.", "d_z", "diverged"]]
+    for pair in comparisons:
+        out = "" if pair.diverged_policy == "include" else " out"
+        made.append(
+            [
+                *pair.arms,
+                f"{pair.n:,}",
+                number(pair.difference, "+.4f"),
+                interval(pair.ci95, "+.4f"),
+                p_value(pair.p_value),
+                p_value(pair.p_adjusted),
+                number(pair.effect_size, ".3g"),
+                f"{pair.diverged_either}{out}",
+            ]
+        )
+    return made
+
+
+def notes(comparisons: "Comparisons") -> list[tuple[str, str]]:
+    """(label, text) of what holds for every pair of arms."""
+    first = comparisons[0]
+    done = f"; {first.done:,} of {first.planned:,} trials done" if first.done < first.planned else ""
+    policy = "left out, pair by pair" if first.diverged_policy == "exclude" else "included"
+    return [
+        ("at", f"{place(first)}{done}"),
+        ("diverged", f"trials of a pair in which either arm diverged; {policy} in every figure"),
+        ("p adj.", f"{first.adjustment} over {first.family} tests"),
+        ("covers", first.covers),
+    ]
+
+
+def place(comparison: "Comparison") -> str:
+    """Where a comparison was made: metric, step and learning rates."""
+    a, b = comparison.learning_rate
+    rates = f"learning rate {a:g}" if a == b else f"learning rates {a:g} (a) and {b:g} (b)"
+    return f"{comparison.metric}, step {comparison.step:,}, {rates}"
+
+
+def diverged(comparison: "Comparison") -> str:
+    """How many trials diverged, and whether the figures include them."""
+    c = comparison
+    if c.diverged_either == 0:
+        return f"none of {c.done}"
+    policy = "left out" if c.diverged_policy == "exclude" else "included"
+    return f"{c.diverged_either} of {c.done} ({c.diverged_a} in a, {c.diverged_b} in b), {policy}"
