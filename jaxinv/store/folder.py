@@ -51,8 +51,7 @@ class Stored(NamedTuple):
     def documents(self) -> dict[str, dict[str, Any]]:
         """The metadata of every group and array. Only where the root is sound."""
         assert self.root is not None
-        listed = self.root["consolidated_metadata"]["metadata"]
-        return {name: {k: v for k, v in one.items() if k != "consolidated_metadata"} for name, one in listed.items()}
+        return self.root["consolidated_metadata"]["metadata"]
 
     def schema(self) -> tuple[Schema, int]:
         """The stored axes and block length. Only where `own` is there."""

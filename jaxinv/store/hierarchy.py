@@ -105,7 +105,7 @@ def problems(arrays: Arrays, documents: Mapping[str, dict[str, Any]], schema: Sc
     """
     for name, content in documents.items():
         found = read_json(arrays.storage, key := f"{ROOT}/{name}/zarr.json")
-        if found is None or _without_length(found) != _without_length(content):
+        if found is None or _lasting(found) != _lasting(content):
             yield Damaged(key, "is missing, truncated or altered")
     for name, values in labels(schema).items():
         for i, start in enumerate(range(0, len(values), TRIAL_CHUNK) if name in documents else ()):
@@ -141,9 +141,11 @@ def _write_study(storage: Storage, fields: Mapping[str, Any]) -> None:
     storage.write(STUDY, (json.dumps(fields, indent=2, sort_keys=True) + "\n").encode(), durable=True)
 
 
-def _without_length(content: Any) -> Any:
+def _lasting(content: Any) -> Any:
+    """Metadata without what growing a run changes, and without the list of members, which versions of Zarr vary."""
     if not isinstance(content, dict):
         return content
+    content = {name: value for name, value in content.items() if name != "consolidated_metadata"}
     shape, dims = content.get("shape"), content.get("dimension_names")
     if not isinstance(shape, list) or not isinstance(dims, list) or len(dims) != len(shape):
         return content
