@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax import lax
 
 from jaxinv import errors
 from jaxinv.errors import InputError
@@ -42,6 +43,10 @@ class Mlp(nnx.Module):
     Args:
         bias: whether the first layer has a bias.
         norm: batch normalisation between the first layer and its ReLU; it brings its own bias, so the layer has none.
+
+    Batch normalisation takes away whatever is the same for all images of a batch, so the offset of a folded
+    preprocessing has no gradient behind it. Autodiff would find rounding noise instead of 0, and Adam, which divides
+    every gradient by its own size, would move the weights of pixels that are stored as 0 by up to its learning rate.
     """
 
     def __init__(
@@ -60,6 +65,8 @@ class Mlp(nnx.Module):
         self.last = Dense(lecun(last), _zeros(classes))
 
     def __call__(self, images: jax.Array, offset: jax.Array | None = None) -> jax.Array:
+        if self.norm is not None and not self.norm.use_running_average and offset is not None:
+            offset = lax.stop_gradient(offset)
         h = self.first(feature_major(images), offset)
         if self.norm is not None:
             h = self.norm(h)

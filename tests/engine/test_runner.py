@@ -17,13 +17,14 @@ from jaxinv.training import keys
 from tests.datasets import tiny
 
 SMALL = ji.Study(dataset=tiny(), arms=("normal", "inverted"), steps=6, eval_every=3, batch_size=30, trials=9)
-EXACT = ("accuracy", "test_loss", "diverged", "layer_delta")
+OF_EACH_TRIAL = ("accuracy", "test_loss", "diverged", "layer_delta")
+ROUNDING = 1e-5  # relative
 
 
 def same(a: xr.Dataset, b: xr.Dataset) -> None:
-    """The weights to the last bit; the loss, from a product over however many trials there are, to rounding."""
+    """Hits to the last one; sums, whose order is the compiler's, to the tolerance that README promises."""
     for name in a.data_vars:
-        rounding = 1e-6 if name == "test_loss" else 0
+        rounding = 0 if name in ("accuracy", "diverged") else ROUNDING
         np.testing.assert_allclose(a[name].values, b[name].values, rtol=rounding, err_msg=str(name))
 
 
@@ -67,7 +68,7 @@ def test_devices_change_nothing(whole: xr.Dataset, devices: int) -> None:
 
 def test_more_trials_leave_the_first_as_they_were(whole: xr.Dataset) -> None:
     fewer = ji.run(SMALL.replace(trials=4))
-    for name in EXACT:
+    for name in OF_EACH_TRIAL:
         np.testing.assert_allclose(fewer[name].values, whole[name].isel(trial=slice(4)).values, rtol=1e-6)
 
 
@@ -195,7 +196,7 @@ def test_a_stored_run_resumes_and_grows(tmp_path: Any, whole: xr.Dataset) -> Non
     same(ji.run(SMALL, out=out, progress=lambda done, total: asked.append((done, total))).drop_vars("done"), whole)
     grown = ji.run(SMALL.replace(trials=15), out=out, progress=lambda done, total: asked.append((done, total)))
     assert (9, 15) in asked
-    for name in EXACT:
+    for name in OF_EACH_TRIAL:
         np.testing.assert_allclose(grown[name].isel(trial=slice(9)).values, whole[name].values, rtol=1e-6)
     assert ji.load(out).sizes["trial"] == 15
     with pytest.raises(ji.InputError, match="seed"):

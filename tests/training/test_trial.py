@@ -9,6 +9,7 @@ import numpy as np
 import optax
 import pytest
 
+import jaxinv as ji
 from jaxinv.engine.resolve import ResolvedStudy, resolve
 from jaxinv.study import Study
 from jaxinv.training import keys
@@ -17,6 +18,7 @@ from jaxinv.training.losses import cross_entropy
 from jaxinv.training.shuffling import batch_indices
 from jaxinv.training.trial import Trial
 from tests import reference
+from tests.datasets import tiny
 
 KEY = keys.trial_key(keys.root_key(0), 3)
 
@@ -154,3 +156,11 @@ def test_cross_entropy_matches_numpy() -> None:
     np.testing.assert_allclose(
         cross_entropy(jnp.asarray(logits, jnp.float32), jnp.asarray(labels)), expected, rtol=1e-4, atol=1e-5
     )
+
+
+def test_batch_normalisation_leaves_weights_of_constant_pixels_where_they_were_also_with_adam() -> None:
+    """Their gradient is 0 in exact arithmetic, and Adam would divide rounding noise by its own size."""
+    study = ji.Study(dataset=tiny(), arms=("normal", "inverted", "pixel_mean"), model="mlp_bn", optimizer="adam")
+    delta = ji.run(study.replace(learning_rate=0.01, steps=4, batch_size=20, trials=3)).weight_delta.values
+    assert delta[..., 0, :, :].max() == 0  # no image of the set has anything in its first row
+    assert delta[..., 1:, :, :].min() > 0
