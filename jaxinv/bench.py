@@ -224,7 +224,7 @@ def read(path: str, study: Study) -> dict[str, Any]:
     return result
 
 
-def check_folder(folder: str) -> None:
+def check_bench_folder(folder: str) -> None:
     """Make the folder for a result, unless it holds something else.
 
     Raises:

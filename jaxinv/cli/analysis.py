@@ -99,9 +99,9 @@ class Report(Output):
     """Folder that run, replicate or claims has written."""
 
     def __call__(self) -> None:
-        from jaxinv import report
+        from jaxinv.experiments.reports import write_report
 
-        page = report.write_report(self.folder)
+        page = write_report(self.folder)
         if self.json:
             print_json({"report": str(page)})
         else:

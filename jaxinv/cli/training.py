@@ -30,8 +30,8 @@ class Replicate(Machine, Output):
 
     def __call__(self) -> None:
         self.ready()
-        from jaxinv import report
-        from jaxinv.experiments import replicate
+        from jaxinv.experiments import inversion, replicate
+        from jaxinv.experiments.reports import write_report
         from jaxinv.report import terminal
 
         with resumable(self.out):
@@ -44,12 +44,12 @@ class Replicate(Machine, Output):
                 devices=self.devices,
                 progress=not self.quiet,
             )
-            report.write_report(self.out)
+            write_report(self.out)
         if self.json:
             print_json(summary)
             return
         print(replicate.table(summary))
-        print(f"\n{fill(replicate.DIFFERENCE)}")
+        print(f"\n{fill(inversion.WHY)}")
         print(f"\n{terminal.spent(summary['seconds'])}")
         print(f"Report: {summary['out']}/report.html, beside results, figures and summary.json.")
 
@@ -138,8 +138,8 @@ class Claims(Machine, Output):
 
     def __call__(self) -> None:
         self.ready()
-        from jaxinv import report
         from jaxinv.experiments import claims
+        from jaxinv.experiments.reports import write_report
 
         with resumable(self.out):
             result = claims.run_claims(
@@ -153,7 +153,7 @@ class Claims(Machine, Output):
                 devices=self.devices,
                 data_dir=self.data_dir,
             )
-            report.write_report(self.out)
+            write_report(self.out)
         if self.json:
             print_json(result)
         else:
@@ -183,7 +183,7 @@ class Bench(Machine, Output, StudyFlags):
         from jaxinv import bench
 
         if self.out is not None:
-            bench.check_folder(self.out)  # before a measurement that would have nowhere to go
+            bench.check_bench_folder(self.out)  # before a measurement that would have nowhere to go
         other = None if self.against is None else bench.read(self.against, study)
         with resumable(None):
             result = bench.measure(

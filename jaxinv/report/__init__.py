@@ -1,9 +1,23 @@
-"""Pages made of stored results: self-contained HTML and Markdown. What they say and show is `jaxinv.stats` and
-`jaxinv.plots`; nothing is computed here, but for the border and the curvature bounds of a dataset that is at hand.
+"""Reports: pages of sections, as HTML that needs no other file and as Markdown.
+
+Whoever has something to report hands over sections (`sections`); `pages` makes those of any stored study. What they say
+is computed by `jaxinv.stats` and drawn by `jaxinv.plots`.
 """
 
-from jaxinv.report.folder import read_folder, write_report
-from jaxinv.report.page import Page, render, render_markdown
-from jaxinv.report.part import Part
+from jaxinv.report.folder import read_studies
+from jaxinv.report.pages import study_page
+from jaxinv.report.rendering import render_html, render_markdown
+from jaxinv.report.sections import Page, Section
+from jaxinv.report.study import StoredStudy
+from jaxinv.report.writing import write_page
 
-__all__ = ["Page", "Part", "read_folder", "render", "render_markdown", "write_report"]
+__all__ = [
+    "Page",
+    "Section",
+    "StoredStudy",
+    "read_studies",
+    "render_html",
+    "render_markdown",
+    "study_page",
+    "write_page",
+]

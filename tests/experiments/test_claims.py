@@ -2,6 +2,8 @@
 
 import re
 import time
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,8 +13,8 @@ import xarray as xr
 from jaxinv.data import Dataset
 from jaxinv.engine import program
 from jaxinv.experiments import claims
-from jaxinv.experiments.claims import light, rates, seconds, studies
-from jaxinv.experiments.claims.lab import Apart, Lab
+from jaxinv.experiments.claims import light, rates, studies, timing
+from jaxinv.experiments.claims.study_cache import PerTrial, StudyCache, StudyResults, count_diverged, octaves
 from jaxinv.preprocess import get_preprocess
 from tests.datasets import tiny
 
@@ -71,13 +73,15 @@ def noise(rng: np.random.Generator, sd: float, shape: tuple[int, ...]) -> np.nda
     return drawn
 
 
-def judge(name: str, *, data: Dataset | None = None, apart: Apart | None = None, **results: Any) -> claims.Finding:
-    """A claim's finding where its studies have these results."""
-    lab = Lab(data or tiny())
-    lab.results.update(results)
-    if apart is not None:
-        lab.taken_apart["independent"] = apart
-    return claims.CLAIMS[name].judge(lab)
+def judge(
+    name: str, *, data: Dataset | None = None, per_trial: PerTrial | None = None, **results: Any
+) -> claims.Judgement:
+    """What comes out of a claim where its studies have these results."""
+    cache = StudyCache(data or tiny())
+    cache.results.update(results)
+    if per_trial is not None:
+        cache.per_trial_results["independent"] = per_trial
+    return claims.CLAIMS[name].judge(cache)
 
 
 def answers(right: float, other: float, trials: int = 20, images: int = 400) -> np.ndarray:
@@ -110,8 +114,8 @@ def test_every_claim_says_what_it_is():
 def test_inverting_lowers_accuracy_in_both_readings(other, chained, wanted):
     independent = made_up({"normal": 0.9, "inverted": other})
     written = made_up({"normal": 0.9, "inverted": chained}, steps=5)
-    apart = Apart(np.zeros(0), answers(0.9, other, images=2000))
-    found = judge("inverting-lowers-accuracy", apart=apart, independent=independent, as_written=written)
+    per_trial = PerTrial(np.zeros(0), answers(0.9, other, images=2000))
+    found = judge("inverting-lowers-accuracy", per_trial=per_trial, independent=independent, as_written=written)
     assert found.verdict == wanted
     assert found.effect == pytest.approx(0.9 - other, abs=0.01)
 
@@ -119,12 +123,12 @@ def test_inverting_lowers_accuracy_in_both_readings(other, chained, wanted):
 def test_interval_of_inverting_covers_new_images_too():
     """All trials agree about every image, so that only the choice of test images is left to chance."""
     once = answers(0.9, 0.6, trials=1)
-    apart = Apart(np.zeros(0), np.repeat(once, 10, axis=1))
+    per_trial = PerTrial(np.zeros(0), np.repeat(once, 10, axis=1))
     results: dict[str, Any] = {
         "independent": made_up({"normal": 0.9, "inverted": 0.6}),
         "as_written": made_up({"normal": 0.9, "inverted": 0.6}),
     }
-    low, high = judge("inverting-lowers-accuracy", apart=apart, **results).ci95
+    low, high = judge("inverting-lowers-accuracy", per_trial=per_trial, **results).ci95
     spread = 1.96 * (once[0, 0].astype(float) - once[1, 0]).std() / 20
     assert high - low == pytest.approx(2 * spread, rel=0.02)
 
@@ -163,8 +167,8 @@ def test_zero_pixels_that_are_no_border_refute_it():
 )
 def test_border_moves_and_centre_moves_less(border, centre, wanted):
     independent = made_up({"normal": 0.9, "inverted": 0.5})
-    apart = Apart(moves(border, centre), answers(0.9, 0.5))
-    found = judge("border-up-centre-down", apart=apart, independent=independent)
+    per_trial = PerTrial(moves(border, centre), answers(0.9, 0.5))
+    found = judge("border-up-centre-down", per_trial=per_trial, independent=independent)
     assert found.verdict == wanted
     assert found.effect == pytest.approx(1 - centre[1] / centre[0], abs=0.03)
 
@@ -183,7 +187,7 @@ def test_training_finds_others():
     same = answers(0.9, 0.9)
     same[1] = same[0]
     for correct, wanted in ((answers(0.9, 0.9), "supported"), (same, "refuted")):
-        found = judge("training-finds-others", apart=Apart(np.zeros(0), correct), independent=independent)
+        found = judge("training-finds-others", per_trial=PerTrial(np.zeros(0), correct), independent=independent)
         assert found.verdict == wanted
 
 
@@ -268,8 +272,8 @@ def test_best_learning_rate_is_chosen_and_judged_on_different_trials():
     results.accuracy[:] = 0.5
     results.accuracy[0, 3, ::2] = 0.9
     results.accuracy[0, 5, 1::2] = 0.95
-    rate, judged = Lab(tiny()).at_own_best(results, "normal")
-    assert (rate, judged.tolist()) == (studies.RATES[3], [0.5, 0.5])
+    rate, judged = StudyResults("rates", results).at_own_best("normal")
+    assert (rate, judged.values.tolist()) == (studies.RATES[3], [0.5, 0.5])
 
 
 @pytest.mark.parametrize(
@@ -327,7 +331,7 @@ def test_per_image(name, study):
     better, worse = (
         ("image_standardize", "channel_zscore") if name == "changing" else ("channel_zscore", "image_standardize")
     )
-    few = studies.octaves(1 / 128, 0.5)
+    few = octaves(1 / 128, 0.5)
     for peak, wanted in ((0.85, "supported"), (0.9, "refuted"), (0.92, "refuted"), (0.895, "inconclusive")):
         means = {better: np.linspace(0.8, 0.9, 7), worse: np.linspace(0.8, peak, 7)[::-1]}
         results: dict[str, Any] = {study: made_up(means, learning_rates=few)}
@@ -335,21 +339,11 @@ def test_per_image(name, study):
     assert light.CHANGING > 0
 
 
-class Clockwork:
-    """Stands in for what trains: takes so many seconds a call."""
-
-    def __init__(self, wait: float) -> None:
-        self.wait = wait
-
-    def blocks(self, trials: Any) -> list[Any]:
-        time.sleep(self.wait)
-        return []
-
-
 @pytest.mark.parametrize(("wait", "wanted"), [(0.004, "supported"), (0.002, "refuted"), (0.001, "refuted")])
 def test_zeros_train_faster(wait, wanted, monkeypatch):
-    made = iter([Clockwork(0.002), Clockwork(wait)])
-    monkeypatch.setattr(Lab, "worker", lambda self, study: next(made))
+    """What trains takes so many seconds a call."""
+    made = iter([partial(time.sleep, 0.002), partial(time.sleep, wait)])
+    monkeypatch.setattr(StudyCache, "trainer", lambda self, study: next(made))
     data = tiny()
     dark = Dataset(x_train=data.x_train // 200, y_train=data.y_train, x_test=data.x_test // 200, y_test=data.y_test)
     found = judge("zeros-train-faster", data=dark)
@@ -363,11 +357,11 @@ def test_zeros_and_no_zeros_run_the_same_program(monkeypatch):
     dark = Dataset(x_train=data.x_train // 200, y_train=data.y_train, x_test=data.x_test // 200, y_test=data.y_test)
     called = []
 
-    def once(workers: list[Any], pairs: int) -> np.ndarray:
-        called.extend(len(list(worker.blocks(range(seconds.TRIALS)))) for worker in workers)
+    def once(trainers: list[Any], pairs: int) -> np.ndarray:
+        called.extend(len(train()) for train in trainers)
         return np.ones((2, pairs))
 
-    monkeypatch.setattr(seconds, "in_turn", once)
+    monkeypatch.setattr(timing, "time_in_turn", once)
     judge("zeros-train-faster", data=dark)
     assert len(called) == 2
     assert min(called) > 0
@@ -377,7 +371,7 @@ def test_zeros_and_no_zeros_run_the_same_program(monkeypatch):
 def test_dense_images_have_no_zero():
     images = np.arange(256, dtype=np.uint8).reshape(4, 8, 8, 1)
     data = Dataset(x_train=images, y_train=np.arange(4), x_test=images, y_test=np.arange(4))
-    made = seconds.dense(data)
+    made = timing.dense(data)
     assert (made.x_train.min(), made.x_test.min(), made.x_train.max()) == (1, 1, 255)
     assert made.x_train.shape == images.shape
 
@@ -396,10 +390,29 @@ def test_dark_border_is_inverted_inside_alone():
 
 
 def test_diverged_trainings_are_counted():
+    """Those behind a figure, each once, however often it is used."""
     results = made_up({"normal": 0.9, "inverted": 0.5})
     results.diverged[1, 0, :3] = True
-    lab = Lab(tiny())
-    lab.accuracy(results, "normal")
-    assert lab.diverged == 0
-    lab.accuracy(results, "inverted", 0.5)
-    assert lab.diverged == 3
+    normal, inverted = (StudyResults("independent", results).accuracy(arm) for arm in ("normal", "inverted"))
+    assert count_diverged(normal) == 0
+    assert count_diverged(normal, inverted) == 3
+    assert count_diverged(inverted, inverted) == 3
+    other = StudyResults("as_written", results)
+    assert count_diverged(inverted, other.mean_accuracy("inverted"), other.odd().accuracy("inverted", 0.5)) == 6
+    convnet = judge("inverting-hurts-a-convnet", convnet=results)
+    assert convnet.diverged == 3
+
+
+def test_verdict_and_sentences_come_from_the_criteria():
+    """A rule that is changed changes all of them."""
+    results = made_up({"normal": 0.9, "inverted": 0.85})
+    claim = claims.CLAIMS["inverting-hurts-a-convnet"]
+    for margin, verdict, words in ((0.005, "supported", ", more than 0.005"), (0.2, "refuted", ", not more than 0.2")):
+        changed = replace(claim, criteria=[replace(claim.criteria[0], margin=margin)])
+        cache = StudyCache(tiny())
+        cache.results["convnet"] = results
+        found = changed.judge(cache)
+        assert found.verdict == verdict
+        assert found.criteria[0]["verdict"] == verdict
+        assert found.criteria[0]["comparison"].endswith(f"{words}.")
+        assert changed.rule.endswith(f"is more than {margin}.")

@@ -10,7 +10,7 @@ from jaxinv.data import Dataset, load_dataset
 from jaxinv.errors import InputError
 from jaxinv.experiments import claims
 from jaxinv.experiments.claims import rates, studies
-from jaxinv.experiments.claims.lab import Lab, stored_trials
+from jaxinv.experiments.claims.study_cache import StudyCache, stored_trials
 
 
 def little(x_train: np.ndarray | None = None, y_train: np.ndarray | None = None) -> Dataset:
@@ -29,14 +29,14 @@ def little(x_train: np.ndarray | None = None, y_train: np.ndarray | None = None)
 @pytest.fixture
 def few(monkeypatch):
     """Few trials, and short chains."""
-    study = Lab.study
+    study = StudyCache.study
 
-    def short(self: Lab, **fields: Any) -> Any:
+    def short(self: StudyCache, **fields: Any) -> Any:
         brief = {"steps": 300, "eval_every": 50} if fields.get("steps", 0) > 300 else {}
         return study(self, **fields | brief)
 
-    monkeypatch.setattr(Lab, "trials", lambda self, quick, full: 6 if self.quick else 8)
-    monkeypatch.setattr(Lab, "study", short)
+    monkeypatch.setattr(StudyCache, "trials", lambda self, quick, full: 6 if self.quick else 8)
+    monkeypatch.setattr(StudyCache, "study", short)
 
 
 def relabelled() -> Dataset:
@@ -80,7 +80,7 @@ def test_verdicts_follow_the_data(make, wanted):
 
 @pytest.mark.usefixtures("few")
 def test_same_functions_by_formula():
-    found = claims.CLAIMS["same-functions"].judge(Lab(little()))
+    found = claims.CLAIMS["same-functions"].judge(StudyCache(little()))
     assert found.verdict == "supported"
     assert found.effect < 1e-10
 
@@ -88,7 +88,7 @@ def test_same_functions_by_formula():
 @pytest.mark.usefixtures("few")
 def test_folder_is_resumed_grown_and_told_apart(tmp_path, monkeypatch):
     names = ["border-explains-it", "channel-mean-helps", "channel-mean-helps"]
-    monkeypatch.setattr(Lab, "bound", lambda self, arm: 0.3)
+    monkeypatch.setattr(StudyCache, "bound", lambda self, arm: 0.3)
     monkeypatch.setattr(studies, "RATES", (0.25, 0.5))
     monkeypatch.setattr(rates, "RATES", (0.25, 0.5))
     out = tmp_path / "runs"
@@ -129,15 +129,16 @@ def test_requests_that_make_no_sense(tmp_path):
 
 
 def test_table_fits_a_terminal_and_json_is_json():
-    finding = claims.Finding(
+    judged = claims.Judgement(
         verdict="inconclusive",
         effect=float("nan"),
         ci95=(-1.2345678e-10, float("inf")),
         n=100_000,
         unit="points",
         explanation="It " + "really " * 30 + "is.",
+        diverged=3,
     )
-    listed = [claim.to_dict(finding) | {"diverged": 3} for claim in claims.CLAIMS.values()]
+    listed = [claim.to_dict(judged) for claim in claims.CLAIMS.values()]
     result = {"claims": listed, "dataset": "mnist", "quick": True, "seed": 0, "out": None, "seconds": 12.3}
     text = claims.table(result)
     assert max(map(len, text.splitlines())) <= 80

@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jaxinv.report import write_report
+from jaxinv.experiments.reports import write_report
 from jaxinv.study import Study
+from tests.experiments.test_reports import replicated
 from tests.plots.test_plots import HOSTILE
-from tests.report.test_report import replicated, results_of, store
+from tests.report.test_report import render, results_of, store
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 FLAGS = "headless no-sandbox disable-gpu disable-quic no-first-run disable-background-networking"
@@ -174,8 +175,6 @@ def test_hostile_names_run_nothing(browser: Browser, tmp_path: Path):
         "model": {"own": "<img src=x onerror=alert(1)>"},
     }
     evil = results.assign_attrs(study=json.dumps(fields), device=HOSTILE[2])
-    from jaxinv.report import render
-
     page = tmp_path / "evil.html"
     page.write_text(render(evil.assign_coords(arm=[HOSTILE[2], HOSTILE[4]])))
     browser.open(page, 390)

@@ -6,6 +6,7 @@ import re
 import shlex
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,8 +15,19 @@ import xarray as xr
 from jaxinv import cli, stats
 from jaxinv.data import Dataset
 from jaxinv.errors import DataError, InputError
-from jaxinv.report import Page, Part, read_folder, render, render_markdown, write_report
-from jaxinv.report.folder import COLUMNS, values_csv
+from jaxinv.plots.style import new_figure
+from jaxinv.report import (
+    Page,
+    Section,
+    StoredStudy,
+    read_studies,
+    render_html,
+    render_markdown,
+    sections,
+    study_page,
+    write_page,
+)
+from jaxinv.report.writing import COLUMNS, values_csv
 from jaxinv.results.schema import ResultBlock, Schema
 from jaxinv.store import Store
 from jaxinv.study import Study
@@ -23,7 +35,6 @@ from jaxinv.training.weight_change import border_mask, summarise
 from tests.plots.test_plots import HOSTILE, example
 
 NOTHING_SHOWN = "No difference between normal and inverted was shown"
-PUBLISHED = {"normal": 0.91879, "inverted": 0.837478}
 
 
 def results_of(study: Study, *, seed=0, fingerprint="f" * 64, **values) -> xr.Dataset:
@@ -66,19 +77,8 @@ def store(folder: Path, study: Study, results: xr.Dataset, trials: int | None = 
             opened.finish()
 
 
-def replicated(folder: Path) -> dict[str, xr.Dataset]:
-    """A folder as `jaxinv replicate` leaves it."""
-    studies = {"as_written": Study(steps=200, eval_every=50, trials=6), "independent": Study(trials=12)}
-    made = {name: results_of(study, seed=place) for place, (name, study) in enumerate(studies.items())}
-    for name, study in studies.items():
-        store(folder / name, study, made[name])
-    seconds = {"compile": 1.0, "train": 2.0, "total": 3.5}
-    (folder / "summary.json").write_text(json.dumps({"published": PUBLISHED, "seconds": seconds}))
-    return made
-
-
 class Reader(HTMLParser):
-    """Tables, pictures, links and plain text of a page."""
+    """Tables, figures, links and plain text of a page."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -115,6 +115,22 @@ def column(table: list[list[str]], head: str) -> list[str]:
     return [row[table[0].index(head)] for row in table[1:]]
 
 
+def render(studies: Any, **options: Any) -> str:
+    """The page of stored studies as HTML."""
+    return render_html(study_page(studies, **options))
+
+
+def render_text(studies: Any, **options: Any) -> str:
+    """The page of stored studies as Markdown."""
+    return render_markdown(study_page(studies, **options))
+
+
+def write(folder: Path) -> Path:
+    """The page of a stored run, written beside it."""
+    studies = read_studies(folder)
+    return write_page(folder, study_page(studies, csv="report.csv"), studies)
+
+
 def test_figures_of_the_tables_are_those_of_stats():
     results = results_of(Study(arms=("normal", "inverted", "pixel_mean"), trials=20))
     arms, pairs = Reader(render(results)).tables[:2]
@@ -141,40 +157,40 @@ def test_each_arm_is_compared_at_its_best_learning_rate():
     results = results_of(study)
     results.accuracy.values[0, 2] += 0.05
     results.accuracy.values[1, 1] += 0.3
-    part = Part(results=results)
-    assert part.best_rates == {"normal": 1.0, "inverted": 0.5}
+    shown = StoredStudy(results=results)
+    assert shown.best_rates == {"normal": 1.0, "inverted": 0.5}
     expected = stats.compare(results, "normal", "inverted", learning_rate=(1.0, 0.5))
-    assert part.comparisons[0].difference == expected.difference
-    page = render(part)
+    assert shown.comparisons[0].difference == expected.difference
+    page = render(shown)
     assert "its own best learning rate of 3 tried (normal 1 and inverted 0.5)" in page
     strong = [tag for tag in Reader(page).all("tr") if tag.get("class") == "strong"]
     assert len(strong) == 2
 
 
-def test_pictures_have_alternatives_with_numbers():
+def test_figures_have_alternatives_with_numbers():
     study = Study(learning_rate=(0.1, 0.5), steps=40, eval_every=20, trials=8)
     results = results_of(study)
-    part = Part(results=results, border=np.eye(8, dtype=bool), bounds={"normal": 0.512})
-    page = Reader(render(part))
-    pictures = page.all("img")
-    assert len(pictures) == 5
-    alts = " ".join(str(picture["alt"]) for picture in pictures)
-    best = part.best["normal"]
+    shown = StoredStudy(results=results, border=np.eye(8, dtype=bool), bounds={"normal": 0.512})
+    page = Reader(render(shown))
+    figures = page.all("img")
+    assert len(figures) == 5
+    alts = " ".join(str(figure["alt"]) for figure in figures)
+    best = shown.best["normal"]
     for figure in (
         f"normal mean {best.accuracy.mean:.4f}",
-        f"normal is best at {best.rate:g}",
+        f"normal is best at {best.learning_rate:g}",
         "curvature bound 0.512",
     ):
         assert figure in alts
-    moved = summarise(part.heatmap("inverted"), np.eye(8, dtype=bool))
+    moved = summarise(shown.heatmaps["inverted"], np.eye(8, dtype=bool))
     assert f"inverted moves the border by {moved['border_mean']:.3g} on average" in alts
-    assert f"{part.comparisons[0].difference:+.4f}" in alts
+    assert f"{shown.comparisons[0].difference:+.4f}" in alts
     assert "at step 40" in alts
 
 
 def test_page_needs_nothing_else():
     page = Reader(render(results_of(Study(trials=5)), csv="report.csv"))
-    assert all(str(picture["src"]).startswith("data:image/svg+xml;base64,") for picture in page.all("img"))
+    assert all(str(figure["src"]).startswith("data:image/svg+xml;base64,") for figure in page.all("img"))
     assert all(str(link["href"]).startswith("data:") for link in page.all("link"))
     assert {str(link["href"])[0] for link in page.all("a")} == {"#", "r"}
     assert not page.all("script")
@@ -182,21 +198,15 @@ def test_page_needs_nothing_else():
     assert policy == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
-EVIL = {"name": "<i>", "source": "<b>", "statement": "<script>alert(1)</script>", "verdict": "<u>", "effect": 1.0}
-EVIL |= {"ci95": [0.5, 1.5], "n": 3, "explanation": "<img src=x onerror=alert(1)>"}
-
-
-@pytest.mark.parametrize("claims", [(), (EVIL,)])
-def test_names_come_out_escaped(claims):
+def test_names_come_out_escaped():
     results = results_of(Study(trials=4)).isel(arm=[0, 1, 1, 1, 1]).assign_coords(arm=list(HOSTILE))
     fields = json.loads(results.attrs["study"]) | {"model": "x\n```\n<b>", "dataset": "<script>alert(1)</script>"}
     results.attrs |= {"study": json.dumps(fields), "device": "<u>"}
-    options = {"claims": claims, "title": "<h1>&</h1>"}
-    page, text = render(results, **options), render_markdown(results, **options)
+    page, text = (draw(results, title="<h1>&</h1>") for draw in (render, render_text))
     reader = Reader(page)
     assert not reader.all("script") + reader.all("i") + reader.all("b") + reader.all("u")
     assert not [attrs for _, attrs in reader.tags if any(name.startswith("on") for name in attrs)]
-    assert all(str(picture["src"]).startswith("data:") for picture in reader.all("img"))
+    assert all(str(figure["src"]).startswith("data:") for figure in reader.all("img"))
     assert "<script>alert(1)</script>" in reader.text
     assert "<h1>&</h1>" in reader.text
     prose = re.sub(r"^(`{3,})\n.*?^\1\n", "", text.split("-->", 1)[1], flags=re.DOTALL | re.MULTILINE)  # without code
@@ -204,41 +214,6 @@ def test_names_come_out_escaped(claims):
     assert "<" not in prose
     assert "```" not in prose
     assert "\\$\\\\frac{1}\\$" in prose  # dollar and backslash are escaped
-
-
-def test_both_readings_stand_on_the_page_with_why_they_differ(tmp_path):
-    made = replicated(tmp_path)
-    page = Reader(write_report(tmp_path).read_text())
-    assert "With inverted inputs accuracy is lower than with normal ones under both readings" in page.text
-    assert "differ because the published script initialises the network once" in page.text
-    readings, written = page.tables[:2]
-    assert readings[0] == ["arm", "published", "as written\nn = 6", "independent\nn = 12"]
-    for row, (arm, published) in enumerate(PUBLISHED.items()):
-        chains = made["as_written"].accuracy.sel(arm=arm)[0].values.astype(np.float64).mean(axis=-1)
-        fresh = made["independent"].accuracy.sel(arm=arm)[0, :, -1].values.astype(np.float64)
-        assert readings[row + 1][1] == str(published)
-        assert readings[row + 1][2].startswith(f"{chains.mean():.5f}\n")
-        assert readings[row + 1][3].startswith(f"{fresh.mean():.5f}\n")
-        z = (published - chains.mean()) / chains.std(ddof=1)
-        assert column(written, "z")[row].replace("−", "-") == f"{z:+.2f}"
-        assert f"against the published {published} (z = {z:+.2f})" in page.text.replace("−", "-")
-    assert "jaxinv replicate --chains 6 --trials 12 --seed 0" in page.text
-    assert "compile 1.0 s, train 2.0 s, total 3.5 s" in page.text
-
-
-@pytest.mark.parametrize(
-    ("spoil", "words"),
-    [
-        (lambda a: a[::-1], "With normal inputs accuracy is lower than with inverted ones under both readings"),
-        (lambda a: np.full_like(a, 0.5), "Neither reading of the published text shows a difference"),
-    ],
-)
-def test_the_verdict_follows_the_results(tmp_path, spoil, words):
-    made = replicated(tmp_path)
-    parts = [Part(results=results, name=name, published=PUBLISHED) for name, results in made.items()]
-    for part in parts:
-        part.results["accuracy"].values[:] = spoil(part.results.accuracy.values.copy())
-    assert words in Page(parts=parts, published=PUBLISHED).markdown()
 
 
 @pytest.mark.parametrize(
@@ -277,16 +252,16 @@ def test_diverged_trials_are_counted_and_said_to_be_in():
 def test_a_run_that_is_not_finished_says_so(tmp_path):
     study = Study(trials=10)
     store(tmp_path, study, results_of(study), trials=4)
-    page = Reader(write_report(tmp_path).read_text())
-    assert "The run is not finished: 4 of 10 trials are in" in page.text
+    page = Reader(write(tmp_path).read_text())
+    assert "The run is not finished: 4 of 10 trials are done" in page.text
     assert column(page.tables[0], "n") == ["4", "4"]
-    assert not [picture for picture in page.all("img") if "Heatmaps" in str(picture["alt"])]
+    assert not [figure for figure in page.all("img") if "Heatmaps" in str(figure["alt"])]
     assert len((tmp_path / "report.csv").read_text().splitlines()) == 1 + 2 * 4
 
 
 def test_command_on_the_page_makes_the_same_study():
     study = Study(arms=("inverted+pixel_mean", "raw"), learning_rate=(0.1, 0.25), steps=20, eval_every=5, seed=7)
-    text = render_markdown(results_of(study))
+    text = render_text(results_of(study))
     line = next(line for line in text.splitlines() if line.startswith("jaxinv run"))
     assert cli.parse(shlex.split(line)[1:]).study() == study
     assert line in Reader(render(results_of(study))).text
@@ -294,7 +269,7 @@ def test_command_on_the_page_makes_the_same_study():
 
 def test_several_studies_each_have_their_command():
     studies = Study(trials=3, seed=1), Study(trials=3, seed=2)
-    text = render_markdown([Part(results=results_of(study), name=f"part{study.seed}") for study in studies])
+    text = render_text([StoredStudy(results=results_of(study), name=f"part{study.seed}") for study in studies])
     lines = [line for line in text.splitlines() if line.startswith("jaxinv run")]
     assert [cli.parse(shlex.split(line)[1:]).study() for line in lines] == list(studies)
 
@@ -310,13 +285,13 @@ def test_objects_of_the_users_own_get_no_command():
 def test_same_results_same_bytes(tmp_path):
     study = Study(steps=100, eval_every=50, trials=4)
     store(tmp_path, study, results_of(study))
-    write_report(tmp_path)
+    write(tmp_path)
     names = sorted(path for path in tmp_path.rglob("report*") if path.is_file()) + sorted(
         (tmp_path / "report_files").iterdir()
     )
     assert len(names) == 7
     first = {path: path.read_bytes() for path in names}
-    write_report(tmp_path)
+    write(tmp_path)
     assert {path: path.read_bytes() for path in names} == first
 
 
@@ -324,7 +299,7 @@ def test_csv_gives_back_every_value(tmp_path):
     study = Study(arms=("raw", "inverted+pixel_mean"), learning_rate=(0.1, 0.5), steps=20, eval_every=10, trials=5)
     results = results_of(study)
     store(tmp_path, study, results)
-    write_report(tmp_path, bounds={})
+    write(tmp_path)
     with (tmp_path / "report.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert list(rows[0]) == COLUMNS
@@ -339,40 +314,11 @@ def test_csv_gives_back_every_value(tmp_path):
 def test_csv_leaves_out_what_has_not_run():
     done = np.array([True, False, False, True])
     results = results_of(Study(trials=4)).assign(done=("trial", done))
-    rows = list(csv.DictReader(values_csv([Part(results=results)]).splitlines()))
+    rows = list(csv.DictReader(values_csv([StoredStudy(results=results)]).splitlines()))
     assert [row["trial"] for row in rows] == ["0", "3", "0", "3"]
     np.testing.assert_array_equal(
         np.array([row["accuracy"] for row in rows], np.float32), results.accuracy.values[..., done, 0].ravel()
     )
-
-
-@pytest.mark.parametrize(
-    ("away", "words"),
-    [
-        ((0.5, -1.5), "Both published figures are ones that this script readily produces: they replicate."),
-        ((0.5, 3.0), "The published figure for inverted lies outside what these chains readily produce."),
-        ((-2.5, 0.5), "The published figure for normal lies outside"),
-    ],
-)
-def test_replication_is_judged_by_the_spread_of_chains(away, words):
-    results = results_of(Study(steps=100, eval_every=50, trials=10))
-    chains = results.accuracy.values[:, 0].astype(np.float64).mean(axis=-1)
-    figures = chains.mean(axis=1) + np.array(away) * chains.std(axis=1, ddof=1)
-    part = Part(results=results, name="as_written", published=dict(zip(("normal", "inverted"), figures, strict=True)))
-    assert words in render(part)
-
-
-def test_markdown_shows_pictures_that_are_there(tmp_path):
-    replicated(tmp_path)
-    write_report(tmp_path)
-    text = (tmp_path / "report.md").read_text()
-    shown = [part.split(")")[0] for part in text.split("](")[1:]]
-    assert "report_files/as_written-curve.png" in shown
-    assert all((tmp_path / name).is_file() for name in shown)
-    tables = [block for block in text.split("\n\n") if block.startswith("|")]
-    assert len(tables) >= 6
-    for table in tables:
-        assert len({line.replace("\\|", "").count("|") for line in table.splitlines()}) == 1
 
 
 @pytest.mark.parametrize("name", ["report.html", "report.md", "report.csv", "report_files/trials.png"])
@@ -383,21 +329,22 @@ def test_files_of_others_are_not_overwritten(tmp_path, name):
     (tmp_path / name).write_text("mine")
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(InputError, match="was not written by jaxinv and is not overwritten"):
-        write_report(tmp_path)
+        write(tmp_path)
     assert sorted(tmp_path.rglob("*")) == before
     assert (tmp_path / name).read_text() == "mine"
 
 
-def test_pictures_of_an_earlier_report_go_and_those_of_others_stay(tmp_path):
-    replicated(tmp_path)
-    write_report(tmp_path)
-    pictures = tmp_path / "report_files"
-    (pictures / "old.png").write_bytes((pictures / "as_written-curve.png").read_bytes())
-    (pictures / "mine.png").write_bytes(b"mine")
-    (pictures / "notes.txt").write_text("mine")
-    before = {path.name for path in pictures.iterdir()}
-    write_report(tmp_path)
-    assert {path.name for path in pictures.iterdir()} == before - {"old.png"}
+def test_figures_of_an_earlier_report_go_and_those_of_others_stay(tmp_path):
+    study = Study(steps=100, eval_every=50, trials=4)
+    store(tmp_path, study, results_of(study))
+    write(tmp_path)
+    figures = tmp_path / "report_files"
+    (figures / "old.png").write_bytes((figures / "curve.png").read_bytes())
+    (figures / "mine.png").write_bytes(b"mine")
+    (figures / "notes.txt").write_text("mine")
+    before = {path.name for path in figures.iterdir()}
+    write(tmp_path)
+    assert {path.name for path in figures.iterdir()} == before - {"old.png"}
 
 
 def test_a_link_is_not_followed(tmp_path):
@@ -405,13 +352,13 @@ def test_a_link_is_not_followed(tmp_path):
     store(tmp_path / "run", study, results_of(study))
     (tmp_path / "run" / "report.html").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(InputError, match="not a file that jaxinv wrote"):
-        write_report(tmp_path / "run")
+        write(tmp_path / "run")
     assert not (tmp_path / "elsewhere").exists()
     (tmp_path / "run" / "report.html").unlink()
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "run" / "report_files").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(InputError, match="report_files is a link"):
-        write_report(tmp_path / "run")
+        write(tmp_path / "run")
     assert not list((tmp_path / "elsewhere").iterdir())
 
 
@@ -426,74 +373,54 @@ def test_border_and_bounds_come_from_the_very_dataset(tmp_path, monkeypatch):
     study = Study(dataset="own.npz", learning_rate=(0.1, 0.5), trials=4, batch_size=10)
     dataset = Dataset(**arrays)
     store(tmp_path / "run", study, results_of(study, fingerprint=dataset.fingerprint))
-    part = read_folder(tmp_path / "run").parts[0]
-    np.testing.assert_array_equal(part.border, border_mask(images))
-    assert part.bounds is not None
+    shown = read_studies(tmp_path / "run")[0]
+    np.testing.assert_array_equal(shown.border, border_mask(images))
     for arm, flip in (("normal", False), ("inverted", True)):
         x = images.reshape(40, -1) / 255.0
         x = np.hstack([1 - x if flip else x, np.ones((40, 1))])
-        assert part.bounds[arm] == pytest.approx(2 * 4 / np.linalg.eigvalsh(x.T @ x / 40)[-1], rel=1e-6)
+        assert shown.bounds[arm] == pytest.approx(2 * 4 / np.linalg.eigvalsh(x.T @ x / 40)[-1], rel=1e-6)
     arrays["x_train"] = 255 - images
     np.savez(tmp_path / "own.npz", **arrays)  # the same name, other images
-    other = read_folder(tmp_path / "run").parts[0]
+    other = read_studies(tmp_path / "run")[0]
     assert other.border is None
     assert other.bounds == {}
     assert "The border is not marked" in render(other)
 
 
-def test_claims_stand_first(tmp_path):
-    claims = [
-        {
-            "name": f"claim_{k}",
-            "source": "https://jaxinv.test/q/1, an answer",
-            "statement": f"Statement {k}.",
-            "verdict": verdict,
-            "n": 1000,
-        }
-        | {"effect": effect, "ci95": None if effect is None else [effect - 1, effect + 1], "explanation": "Because."}
-        for k, (verdict, effect) in enumerate([("supported", 0.5), ("refuted", -0.25), ("inconclusive", None)])
+def test_every_kind_of_block_is_shown_in_both_forms():
+    """A page knows nothing of studies: whoever has something to report hands over its blocks."""
+
+    blocks = [
+        "A paragraph.",
+        sections.Bullets(["First line.", "Second line."]),
+        sections.Table("Counts", ["name", "count"], [["one", "1"], ["two", "2"]], strong=[1], note="A note."),
+        sections.Figure("sheet", "A sheet", "What the sheet shows.", "Below the sheet.", new_figure),
+        sections.Code("jaxinv run"),
+        sections.Link("Raw values", "values of all.csv"),
+        sections.Facts([sections.Fact("source", ", the answer", "https://jaxinv.test/q")]),
+        sections.Details("More", ["Hidden.", Section(title="Inner", blocks=["Deep."], anchor="inner")]),
     ]
-    about = {"claims": claims, "quick": True, "dataset": "mnist", "seed": 3, "seconds": 1.0}
-    (tmp_path / "claims.json").write_text(json.dumps(about))
-    page = Reader(write_report(tmp_path).read_text())
-    assert "Of 3 claims, 1 came out supported, 1 refuted and 1 inconclusive." in page.text
-    assert column(page.tables[0], "verdict") == ["✔ supported", "✘ refuted", "? inconclusive"]
-    assert "jaxinv claims claim_0 claim_1 claim_2 --quick --dataset mnist --seed 3" in page.text
-    assert "total 1.0 s" in page.text
-    assert page.all("a")[-1]["href"] == "https://jaxinv.test/q/1"
-    assert [tag["class"] for tag in page.all("article")] == ["claim supported", "claim refuted", "claim inconclusive"]
-    assert "[−1.25, 0.75]" in page.text
-    assert not (tmp_path / "report.csv").exists()
-    del claims[1]["effect"]
-    (tmp_path / "claims.json").write_text(json.dumps({"claims": claims}))
-    with pytest.raises(DataError, match="claims: number 2 has no effect"):
-        write_report(tmp_path)
-
-
-def test_claims_show_accuracy_against_learning_rate_of_their_studies(tmp_path):
-    studies = {"few": Study(learning_rate=(0.1, 0.5), trials=3), "many": Study(learning_rate=(0.1, 0.2, 0.5), trials=3)}
-    for name, study in (studies | {"one": Study(trials=3)}).items():
-        store(tmp_path / name, study, results_of(study))
-    claim = {"name": "c", "source": "s", "statement": "S.", "verdict": "supported", "effect": 1.0, "ci95": [0.5, 1.5]}
-    claim |= {"n": 3, "explanation": "E.", "rule": "By this rule.", "unit": "points", "diverged": 2}
-    (tmp_path / "claims.json").write_text(json.dumps({"claims": [claim]}))
-    page = Reader(write_report(tmp_path).read_text())
-    alts = [str(picture["alt"]) for picture in page.all("img")]
-    assert ["0.1 to 0.5" in alt for alt in alts] == [True, True]  # the wider grid first; no other pictures
-    assert not any("curvature bound" in alt for alt in alts)  # the dataset of these results is not at hand
-    assert len(page.all("details")) == 1 + 3
-    for words in ("By this rule.", "(points)", "2 trainings, included"):
-        assert words in page.text
-    shown = [part.split(")")[0] for part in (tmp_path / "report.md").read_text().split("](")[1:]]
-    assert all((tmp_path / name).is_file() for name in shown)
-    assert len(shown) == 3
+    badge = sections.Badge("+", "holds", "positive")
+    page = Page(title="T?", headline="Yes.", sections=[Section(title="S", blocks=blocks, anchor="s", badge=badge)])
+    html, text = render_html(page), render_markdown(page)
+    words = ["Yes.", "A paragraph.", "Second line.", "Counts", "A note.", "What the sheet shows.", "Below the sheet."]
+    words += ["jaxinv run", "Raw values", ", the answer", "More", "Hidden.", "Inner", "Deep.", "holds"]
+    for word in words:
+        assert word in Reader(html).text + str(Reader(html).all("img"))
+        assert word in text
+    assert Reader(html).tables == [[["name", "count"], ["one", "1"], ["two", "2"]]]
+    assert [link["href"] for link in Reader(html).all("a")] == ["#s", "values%20of%20all.csv", "https://jaxinv.test/q"]
+    tags = Reader(html).all("article") + Reader(html).all("section")
+    assert [tag["id"] for tag in tags if "id" in tag] == ["s", "inner"]
+    assert "(values%20of%20all.csv)" in text
+    assert "report_files/sheet.png" in text
+    assert "| two | 2 |" in text
+    assert [figure.key for figure in page.figures] == ["sheet"]
 
 
 def test_what_makes_no_sense_is_refused_in_one_line(tmp_path):
-    with pytest.raises(InputError, match="holds no results; give the folder of a run"):
-        write_report(tmp_path)
     with pytest.raises(InputError, match="is not a folder"):
-        write_report(tmp_path / "nowhere")
+        read_studies(tmp_path / "nowhere")
     with pytest.raises(InputError, match="at least one stored study"):
         render([])
     with pytest.raises(InputError, match="no dimension 'trial'"):
@@ -501,8 +428,3 @@ def test_what_makes_no_sense_is_refused_in_one_line(tmp_path):
     results = results_of(Study(trials=3)).assign(done=("trial", np.zeros(3, bool)))
     with pytest.raises(DataError, match="none of 3 trials is done"):
         render(results)
-    assert list(tmp_path.iterdir()) == []
-    for text in ("{", "[]", '{"published": 3}'):
-        (tmp_path / "summary.json").write_text(text)
-        with pytest.raises(DataError, match=r"summary\.json"):
-            write_report(tmp_path)

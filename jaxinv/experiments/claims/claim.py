@@ -1,30 +1,48 @@
-"""What a claim is, and what is found out about it."""
+"""What a claim is, and what comes out when it is judged."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from jaxinv.experiments.claims.evidence import NAN, Estimate, Verdict
+from jaxinv.experiments.claims.estimates import NAN, Estimate
+from jaxinv.experiments.claims.rule import Criterion, Verdict, verdict
 from jaxinv.utils.jsonable import jsonable
+from jaxinv.utils.text import points
 
 if TYPE_CHECKING:
-    from jaxinv.experiments.claims.lab import Lab
-
-INVERSION = "https://stats.stackexchange.com/q/220164"
-NORMALISATION = "https://stats.stackexchange.com/q/211436"
+    from jaxinv.experiments.claims.study_cache import StudyCache
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
-    """What the trials say of a claim.
+class Measurement:
+    """What trials say about a claim.
+
+    Attributes:
+      estimates: one for each criterion; none where the claim's premise is absent.
+      explanation: one sentence with numbers.
+      effect: the figure to show; by default the first estimate.
+      diverged: how many diverged trainings are among those that the figures include.
+    """
+
+    estimates: Sequence[Estimate] = ()
+    explanation: str
+    effect: Estimate | None = None
+    diverged: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """What came out of a claim.
 
     Attributes:
       verdict: by the claim's rule.
-      effect, ci95: the figure that decided, in `unit`, and its 95% interval over new trials. An interval of width 0
-        belongs to a figure that is no matter of chance.
+      effect, ci95: the figure to show, in `unit`, and its 95% interval over new trials. An interval of width 0 belongs
+        to a figure that is no matter of chance.
       n: how many trials, or whatever `unit` says, it rests on.
       unit: what the effect is.
       explanation: one sentence with numbers.
+      diverged: how many diverged trainings are among those that the figures include.
+      criteria: each criterion and its figure, as plain values.
     """
 
     verdict: Verdict
@@ -33,23 +51,8 @@ class Finding:
     n: int
     unit: str
     explanation: str
-
-
-def finding(verdict: Verdict, estimate: Estimate, unit: str, explanation: str) -> Finding:
-    """The finding whose deciding figure is an estimate."""
-    return Finding(
-        verdict=verdict,
-        effect=estimate.value,
-        ci95=estimate.ci95,
-        n=estimate.n,
-        unit=unit,
-        explanation=explanation,
-    )
-
-
-def untestable(unit: str, why: str) -> Finding:
-    """Inconclusive, because what the claim speaks of is not there."""
-    return Finding(verdict="inconclusive", effect=NAN, ci95=(NAN, NAN), n=0, unit=unit, explanation=why)
+    diverged: int = 0
+    criteria: Sequence[dict[str, Any]] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,35 +63,51 @@ class Claim:
       name: for the command line.
       source: the discussion, and who says so there.
       statement: what is claimed, in our words.
-      rule: study, statistic, margin, and when the claim counts as supported or refuted: fixed before any trial.
-      judge: runs, or reads, the trials and applies the rule.
+      method: studies and statistics, in sentences.
+      criteria: what has to hold for the claim to be supported.
+      unit: what the effect is.
+      measure: runs, or reads, the trials, and estimates the figures of the criteria, in their order.
     """
 
     name: str
     source: str
     statement: str
-    rule: str
-    judge: "Callable[[Lab], Finding]"
+    method: str
+    criteria: Sequence[Criterion]
+    unit: str
+    measure: "Callable[[StudyCache], Measurement]"
 
-    def to_dict(self, found: Finding) -> dict[str, Any]:
-        """Claim and finding as plain values for JSON."""
+    @property
+    def rule(self) -> str:
+        """Method and criteria in sentences: fixed before any trial."""
+        return f"{self.method} Supported if {', and '.join(criterion.sentence for criterion in self.criteria)}."
+
+    def judge(self, studies: "StudyCache") -> Judgement:
+        """Measure, and apply the rule."""
+        measured = self.measure(studies)
+        found = list(zip(self.criteria, measured.estimates, strict=True)) if measured.estimates else []
+        effect = measured.effect or (measured.estimates[0] if measured.estimates else None)
+        return Judgement(
+            verdict=verdict([criterion.apply(estimate) for criterion, estimate in found]),
+            effect=effect.value if effect else NAN,
+            ci95=effect.ci95 if effect else (NAN, NAN),
+            n=effect.n if effect else 0,
+            unit=self.unit,
+            explanation=measured.explanation,
+            diverged=measured.diverged,
+            criteria=[criterion.to_dict(estimate) for criterion, estimate in found],
+        )
+
+    def to_dict(self, judgement: Judgement) -> dict[str, Any]:
+        """Claim and judgement as plain values for JSON."""
         fields = {name: getattr(self, name) for name in ("name", "source", "statement", "rule")}
-        return jsonable(fields | vars(found))
+        return jsonable(fields | vars(judgement))
 
 
-def points(share: float, digits: int = 1) -> str:
-    """A difference of accuracies in words.
+def more(difference: float) -> str:
+    """A difference of accuracies in words that follow its sign.
 
-    >>> points(0.0531), points(0.01)
-    ('5.3 points', '1.0 points')
+    >>> more(0.0531), more(-0.01)
+    ('5.3 points more', '1.0 points less')
     """
-    return f"{100 * share:.{digits}f} points"
-
-
-def percent(share: float, digits: int = 1) -> str:
-    """An accuracy in words.
-
-    >>> percent(0.91879, 2)
-    '91.88%'
-    """
-    return f"{100 * share:.{digits}f}%"
+    return f"{points(abs(difference))} {'more' if difference >= 0 else 'less'}"

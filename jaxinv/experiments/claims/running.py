@@ -9,15 +9,15 @@ from typing import Any
 
 from jaxinv.data import Dataset
 from jaxinv.errors import InputError, unknown
-from jaxinv.experiments.claims import inversion, light, rates, remedies, seconds
+from jaxinv.experiments.claims import inversion, light, rates, remedies, timing
 from jaxinv.experiments.claims.claim import Claim
-from jaxinv.experiments.claims.lab import Lab
+from jaxinv.experiments.claims.study_cache import StudyCache
 from jaxinv.utils.files import make_folder, write_json
 from jaxinv.utils.progress import Report
 from jaxinv.utils.tables import WIDTH, text_table
 
 CLAIMS: dict[str, Claim] = {
-    claim.name: claim for claim in (*inversion.CLAIMS, *remedies.CLAIMS, *rates.CLAIMS, *light.CLAIMS, *seconds.CLAIMS)
+    claim.name: claim for claim in (*inversion.CLAIMS, *remedies.CLAIMS, *rates.CLAIMS, *light.CLAIMS, *timing.CLAIMS)
 }
 """Every claim, by name."""
 
@@ -48,8 +48,8 @@ def run_claims(
 
     Returns:
         {"claims": [...], "seconds": ...} and what else identifies the run, as plain values. Each claim has name,
-        source, statement, rule, verdict, effect, ci95, n, unit, explanation, and `diverged`: how many diverged
-        trainings are among those that its figures include.
+        source, statement, rule, verdict, effect, ci95, n, unit, explanation; `diverged`: how many diverged trainings
+        are among those that its figures include; and `criteria`: what had to hold, and the figure that decided it.
 
     Raises:
         InputError: a claim or dataset that is not known, or a folder that holds something else.
@@ -59,7 +59,7 @@ def run_claims(
         if name not in CLAIMS:
             raise unknown("claims", name, CLAIMS)
     chosen = [CLAIMS[name] for name in dict.fromkeys(names or CLAIMS)]
-    lab = Lab(
+    cache = StudyCache(
         dataset,
         quick=quick,
         out=out,
@@ -69,39 +69,35 @@ def run_claims(
         progress=progress,
         data_dir=data_dir,
     )
-    if lab.out is not None:
-        check_folder(lab)
-        make_folder(lab.out)
-    judged = []
-    for claim in chosen:
-        lab.diverged = 0
-        judged.append(claim.to_dict(claim.judge(lab)) | {"diverged": lab.diverged})
+    if cache.out is not None:
+        check_claims_folder(cache)
+        make_folder(cache.out)
     result = {
-        "claims": judged,
-        "dataset": lab.data.name,
+        "claims": [claim.to_dict(claim.judge(cache)) for claim in chosen],
+        "dataset": cache.data.name,
         "quick": quick,
         "seed": seed,
         "out": None if out is None else str(out),
         "seconds": 0.0,
     }
-    if lab.out is not None and "rates" in lab.results:
-        draw(lab)
+    if cache.out is not None and "rates" in cache.results:
+        draw(cache)
     result["seconds"] = round(time.monotonic() - started, 3)
-    if lab.out is not None:
-        write_json(lab.out / "claims.json", result)
+    if cache.out is not None:
+        write_json(cache.out / "claims.json", result)
     return result
 
 
-def check_folder(lab: Lab) -> None:
+def check_claims_folder(cache: StudyCache) -> None:
     """Refuse a folder that holds something else, or claims on other data, before anything is written."""
-    folder = lab.out
+    folder = cache.out
     assert folder is not None
     if folder.exists() and not folder.is_dir():
         raise InputError(f"out: {folder} is not a folder; give a new one")
     studies = sorted(folder.glob("*/study.json"))
     if folder.is_dir() and any(folder.iterdir()) and not studies and not (folder / "claims.json").is_file():
         raise InputError(f"out: {folder} holds something else; give a new or empty folder, or that of earlier claims")
-    wanted = lab.study().to_dict()
+    wanted = cache.study().to_dict()
     for path in studies:
         try:
             there = json.loads(path.read_text())
@@ -115,15 +111,15 @@ def check_folder(lab: Lab) -> None:
                 )
 
 
-def draw(lab: Lab) -> None:
+def draw(cache: StudyCache) -> None:
     """Accuracy against learning rate for every arm, with the bounds of theory."""
     from jaxinv import plots
 
-    assert lab.out is not None
-    results = lab.results["rates"]
-    bounds = {str(arm): lab.bound(str(arm)) for arm in results.arm.values}
-    axes = plots.learning_rate_curve(results, bounds, chance=1 / lab.data.classes)
-    plots.save(axes, lab.out / FIGURE)
+    assert cache.out is not None
+    results = cache.results["rates"]
+    bounds = {str(arm): cache.bound(str(arm)) for arm in results.arm.values}
+    axes = plots.learning_rate_curve(results, bounds, chance=1 / cache.data.classes)
+    plots.save(axes, cache.out / FIGURE)
 
 
 def table(result: dict[str, Any]) -> str:

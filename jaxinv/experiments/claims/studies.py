@@ -1,9 +1,8 @@
 """The studies that several claims share. Each is the same in every run but for the number of trials."""
 
 import numpy as np
-import xarray as xr
 
-from jaxinv.experiments.claims.lab import Lab, octaves
+from jaxinv.experiments.claims.study_cache import StudyCache, StudyResults, octaves
 from jaxinv.preprocess import Preprocess
 from jaxinv.study import Study
 from jaxinv.training import weight_change
@@ -19,73 +18,75 @@ CENTRED = ("channel_mean", "inverted+channel_mean", "pixel_mean", "inverted+pixe
 SCALED = {"channel_mean": "channel_zscore", "pixel_mean": "pixel_zscore"}
 
 
-def independent_study(lab: Lab) -> Study:
+def independent_study(cache: StudyCache) -> Study:
     """Fresh trials of 50 updates: the published text's reading."""
-    return lab.study(trials=lab.trials(20, 200))
+    return cache.study(trials=cache.trials(20, 200))
 
 
-def independent(lab: Lab) -> xr.Dataset:
-    return lab.run("independent", independent_study(lab))
+def independent(cache: StudyCache) -> StudyResults:
+    return cache.run("independent", independent_study(cache))
 
 
-def chains(lab: Lab) -> xr.Dataset:
-    """Chains of 5,000 updates looked at every 50: the published script's."""
-    return lab.run("as_written", lab.study(steps=5000, eval_every=50, trials=lab.trials(4, 20)))
+def chains(cache: StudyCache) -> StudyResults:
+    """Chains of 5,000 updates evaluated every 50: the published script's."""
+    return cache.run("as_written", cache.study(steps=5000, eval_every=50, trials=cache.trials(4, 20)))
 
 
-def rates(lab: Lab) -> xr.Dataset:
+def rates(cache: StudyCache) -> StudyResults:
     """50 updates at learning rates from 1/256 to 8."""
     arms = ("normal", "inverted", *SCALED, *SCALED.values())
-    return lab.run("rates", lab.study(arms=arms, learning_rate=RATES, trials=lab.trials(8, 100)))
+    return cache.run("rates", cache.study(arms=arms, learning_rate=RATES, trials=cache.trials(8, 100)))
 
 
-def long_rates(lab: Lab) -> xr.Dataset:
+def long_rates(cache: StudyCache) -> StudyResults:
     """Ten times as long."""
-    return lab.run("rates_500", lab.study(learning_rate=RATES, steps=500, trials=lab.trials(4, 40)))
+    return cache.run("rates_500", cache.study(learning_rate=RATES, steps=500, trials=cache.trials(4, 40)))
 
 
-def centred(lab: Lab) -> xr.Dataset:
+def centred(cache: StudyCache) -> StudyResults:
     """Centred images, and centred inverted images."""
-    return lab.run("centred", lab.study(arms=CENTRED, trials=lab.trials(20, 200)))
+    return cache.run("centred", cache.study(arms=CENTRED, trials=cache.trials(20, 200)))
 
 
-def mlp(lab: Lab) -> xr.Dataset:
+def mlp(cache: StudyCache) -> StudyResults:
     """One hidden layer."""
     arms = ("normal", "inverted", "pixel_mean", "inverted+pixel_mean")
-    return lab.run("mlp", lab.study(model="mlp", arms=arms, steps=100, trials=lab.trials(8, 80)))
+    return cache.run("mlp", cache.study(model="mlp", arms=arms, steps=100, trials=cache.trials(8, 80)))
 
 
-def mlp_bn(lab: Lab) -> xr.Dataset:
+def mlp_bn(cache: StudyCache) -> StudyResults:
     """One hidden layer behind batch normalisation, at the tutorial's learning rate and at a tenth of it."""
     arms = ("normal", "inverted", *SCALED)
     chosen = {"model": "mlp_bn", "arms": arms, "learning_rate": (GENTLE_RATE, TUTORIAL_RATE), "steps": 100}
-    return lab.run("mlp_bn", lab.study(**chosen, trials=lab.trials(8, 80)))
+    return cache.run("mlp_bn", cache.study(**chosen, trials=cache.trials(8, 80)))
 
 
-def convnet(lab: Lab) -> xr.Dataset:
+def convnet(cache: StudyCache) -> StudyResults:
     """Two convolutions."""
-    return lab.run("convnet", lab.study(**CONVNET, trials=lab.trials(6, 40)))
+    return cache.run("convnet", cache.study(**CONVNET, trials=cache.trials(6, 40)))
 
 
-def without_border(lab: Lab) -> tuple[xr.Dataset, Preprocess]:
+def without_border(cache: StudyCache) -> tuple[StudyResults, str]:
     """Inverted images whose border is dark after all, beside inverted and normal ones."""
-    arm = dark_border(weight_change.border_mask(lab.data.x_train))
+    arm = dark_border(weight_change.border_mask(cache.data.x_train))
     arms = ("normal", "inverted", arm)
-    return lab.run("dark_border", lab.study(arms=arms, trials=lab.trials(20, 200))), arm
+    return cache.run("dark_border", cache.study(arms=arms, trials=cache.trials(20, 200))), arm.name
 
 
-def lit(lab: Lab, strength: float) -> xr.Dataset:
+def lit(cache: StudyCache, strength: float) -> StudyResults:
     """Statistics of the dataset against those of each image, in steady or in changing light."""
     arms = ("channel_zscore", "image_standardize")
-    study = lab.study(arms=arms, learning_rate=octaves(1 / 128, 0.5), illumination=strength, trials=lab.trials(10, 100))
-    return lab.run("changing_light" if strength else "steady_light", study)
+    study = cache.study(
+        arms=arms, learning_rate=octaves(1 / 128, 0.5), illumination=strength, trials=cache.trials(10, 100)
+    )
+    return cache.run("changing_light" if strength else "steady_light", study)
 
 
-def bounded(lab: Lab, arm: str) -> tuple[float, xr.Dataset]:
+def bounded(cache: StudyCache, arm: str) -> tuple[float, StudyResults]:
     """8,000 updates at half of the learning rate up to which gradient descent is stable for the arm at the start."""
-    rate = float(f"{lab.bound(arm) / 2:.3g}")
-    study = lab.study(arms=(arm,), learning_rate=rate, steps=8000, eval_every=100, trials=lab.trials(6, 20))
-    return rate, lab.run(f"half_bound_{arm}", study)
+    rate = float(f"{cache.bound(arm) / 2:.3g}")
+    study = cache.study(arms=(arm,), learning_rate=rate, steps=8000, eval_every=100, trials=cache.trials(6, 20))
+    return rate, cache.run(f"half_bound_{arm}", study)
 
 
 def dark_border(border: np.ndarray) -> Preprocess:

@@ -1,0 +1,153 @@
+"""A stored study as a page shows it: its cells summarised, its arms compared."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from jaxinv import registry, stats
+from jaxinv.results.cells import best_rates, cells, mean_over_steps
+from jaxinv.results.selection import arm_names, check_results, done_trials, learning_rates, steps
+from jaxinv.stats import CellSummary, Comparison
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StoredStudy:
+    """Results of a study, and what is known about them from elsewhere.
+
+    Attributes:
+      results: dims arm, learning_rate, trial, step, as `jaxinv.load` gives them.
+      name: the folder they stand in below the page's own, "" for the page's own.
+      title: its heading.
+      over_steps: a trial's figure is its mean over all evaluations, in place of its last one.
+      border: bool [H, W], pixels that are never on in training; None: not known.
+      bounds: arm -> learning rate below which gradient descent is stable at the start.
+      published: arm -> figure that somebody else has reported for it.
+    """
+
+    results: xr.Dataset
+    name: str = ""
+    title: str = ""
+    over_steps: bool = False
+    border: np.ndarray | None = None
+    bounds: Mapping[str, float] = field(default_factory=dict)
+    published: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_results(self.results)
+
+    @cached_property
+    def study(self) -> dict[str, Any]:
+        """The study's fields, as its JSON has them."""
+        return json.loads(self.results.attrs.get("study", "{}"))
+
+    @cached_property
+    def arms(self) -> list[str]:
+        return arm_names(self.results)
+
+    @cached_property
+    def learning_rates(self) -> list[float]:
+        return learning_rates(self.results)
+
+    @cached_property
+    def steps(self) -> list[int]:
+        return steps(self.results)
+
+    @property
+    def planned(self) -> int:
+        """How many trials the study has."""
+        return self.results.sizes["trial"]
+
+    @cached_property
+    def done(self) -> int:
+        """How many of them are finished."""
+        return done_trials(self.results).sizes["trial"]
+
+    @cached_property
+    def outcomes(self) -> xr.Dataset:
+        """The finished trials, with the one figure of each that the study is judged by at the only step."""
+        return mean_over_steps(self.results) if self.over_steps else done_trials(self.results).isel(step=[-1])
+
+    @cached_property
+    def best_rates(self) -> dict[str, float]:
+        """arm -> its best learning rate, by mean accuracy."""
+        return best_rates(self.outcomes)
+
+    @cached_property
+    def cells(self) -> list[CellSummary]:
+        """Every arm at every learning rate."""
+        return [stats.cell_summary(cell) for cell in cells(self.outcomes)]
+
+    @cached_property
+    def best(self) -> dict[str, CellSummary]:
+        """Each arm at its best learning rate."""
+        return {cell.arm: cell for cell in self.cells if cell.learning_rate == self.best_rates[cell.arm]}
+
+    @cached_property
+    def comparisons(self) -> Sequence[Comparison]:
+        """All pairs of arms, each arm at its best learning rate, p adjusted over the pairs."""
+        return stats.compare_all(self.outcomes, learning_rate=self.best_rates).pairs if len(self.arms) > 1 else ()
+
+    @cached_property
+    def z(self) -> dict[str, float]:
+        """arm -> where its published figure falls in the distribution over trials."""
+        accuracy = self.outcomes["accuracy"]
+        return {
+            arm: stats.published_z(
+                value, accuracy.sel(arm=arm, learning_rate=self.best_rates[arm]).isel(step=0).values.astype(np.float64)
+            )
+            for arm, value in self.published.items()
+        }
+
+    @property
+    def diverged(self) -> int:
+        """How many trainings diverged, over all arms and learning rates."""
+        return sum(cell.diverged for cell in self.cells)
+
+    @property
+    def trainings(self) -> int:
+        """How many trainings are finished, over all arms and learning rates."""
+        return len(self.cells) * self.done
+
+    @cached_property
+    def heatmaps(self) -> dict[str, np.ndarray]:
+        """arm -> weight change [H, W, K] at its best learning rate, where the first layer reads pixels."""
+        if "weight_delta" not in self.results:
+            return {}
+        delta = self.results["weight_delta"].transpose("arm", "learning_rate", "row", "col", "channel").values
+        found = {
+            arm: delta[place, self.learning_rates.index(self.best_rates[arm])] for place, arm in enumerate(self.arms)
+        }
+        return found if any(np.isfinite(one).any() for one in found.values()) else {}
+
+    @cached_property
+    def described_arms(self) -> dict[str, str]:
+        """arm -> what it does, in a line, of those arms of which that is known."""
+        entries = self.study.get("arms", ())
+        lines = {arm: describe_arm(entry) for arm, entry in zip(self.arms, entries, strict=False)}
+        return {arm: line for arm, line in lines.items() if line}
+
+    def field(self, name: str) -> str:
+        """A field of the study in words; objects of the user's own go by their name."""
+        value = self.study.get(name, "unknown")
+        return str(value.get("own", value)) if isinstance(value, dict) else str(value)
+
+
+def describe_arm(entry: Any) -> str:
+    """What an arm of a study's JSON does, or "" where that is not known.
+
+    >>> describe_arm("raw")
+    'grey values as stored, 0 to 255'
+    >>> describe_arm({"name": "adam", "optimizer": "adam", "learning_rate": 0.001})
+    'optimizer adam, learning_rate 0.001'
+    """
+    if isinstance(entry, dict) and "own" not in entry:
+        return ", ".join(f"{field} {value}" for field, value in entry.items() if field != "name")
+    if not isinstance(entry, str):
+        return ""
+    lines = [registry.PREPROCESSINGS.get(name, "") for name in entry.split("+")]
+    return ", then ".join(lines) if all(lines) else ""
