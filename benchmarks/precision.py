@@ -24,6 +24,7 @@ from jax import lax
 import jaxinv as ji
 from benchmarks import machine, ours
 from jaxinv.models import Model, get_model
+from jaxinv.models.model import Apply, BoundInit, ImageShape
 from jaxinv.stats import summary
 
 FORMATS = {"TF32": 10, "bfloat16": 7}
@@ -87,12 +88,17 @@ def softmax_of(digits: int) -> Model:
     def seen(weights: jax.Array) -> jax.Array:  # whose own gradient is added up, and stays, in float32
         return weights + lax.stop_gradient(low(weights) - weights)
 
-    def apply(params: Any, state: Any, images: jax.Array, *, train: bool, key: jax.Array | None) -> Any:
-        weights = jax.tree.map(lambda leaf: seen(leaf) if leaf.ndim > 1 else leaf, params)
-        logits, state = exact.apply(weights, state, images, train=train, key=key)
-        return backwards(logits), state
+    def build(image_shape: ImageShape, classes: int) -> tuple[BoundInit, Apply]:
+        bound = exact.bind(image_shape, classes)
 
-    return replace(exact, name=f"softmax of {digits} digits", apply=apply)
+        def apply(params: Any, state: Any, images: jax.Array, *, train: bool, key: jax.Array | None) -> Any:
+            weights = jax.tree.map(lambda leaf: seen(leaf) if leaf.ndim > 1 else leaf, params)
+            logits, state = bound.apply(weights, state, images, train=train, key=key)
+            return backwards(logits), state
+
+        return bound.init, apply
+
+    return replace(exact, name=f"softmax of {digits} digits", build=build)
 
 
 if __name__ == "__main__":

@@ -395,8 +395,8 @@ class TestScripts:
 class TestPrecision:
     def test_weights_are_rounded_and_biases_are_not(self):
         params = {"first": {"weight": jnp.array([[1.3]]), "bias": jnp.array([0.3])}}
-        model = precision.softmax_of(3)
-        _, state = model.init(jax.random.key(0), (1, 1, 1), 1)
+        model = precision.softmax_of(3).bind((1, 1, 1), 1)
+        _, state = model.init(jax.random.key(0))
         logits, _ = model.apply(params, state, jnp.full((1, 1, 1, 1), 7.0), train=False, key=None)
         assert float(logits[0, 0]) == np.float32(8.75) + np.float32(0.3)
 
@@ -410,8 +410,8 @@ class TestPrecision:
         assert 0 < np.abs(half / exact - 1).max() < 0.05
 
     def test_the_gradient_at_the_logits_is_rounded_and_that_of_the_weights_is_not(self):
-        model, images = precision.softmax_of(3), jnp.full((1, 1, 1, 1), 7.0)
-        params, state = model.init(jax.random.key(0), (1, 1, 1), 3)
+        model, images = precision.softmax_of(3).bind((1, 1, 1), 3), jnp.full((1, 1, 1, 1), 7.0)
+        params, state = model.init(jax.random.key(0))
 
         def loss(params: Any) -> jax.Array:
             logits, _ = model.apply(params, state, images, train=True, key=None)

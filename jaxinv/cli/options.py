@@ -75,6 +75,14 @@ class StudyFlags:
     optimizer: Annotated[str, named("Optimizer of optax, one of", registry.OPTIMIZERS)] = FIELDS["optimizer"]
     learning_rate: tuple[float, ...] = (FIELDS["learning_rate"],)
     """One or more learning rates. Every arm is trained at each."""
+    loss: Annotated[str, named("What training minimises, one of", registry.LOSSES)] = FIELDS["loss"]
+    augment: Annotated[str, named("How training images are changed, one of", registry.AUGMENTATIONS)] = FIELDS[
+        "augment"
+    ]
+    train_examples: Annotated[int | None, optional("N", "all")] = FIELDS["train_examples"]
+    """Train each trial on a random subset of N examples."""
+    label_noise: float = FIELDS["label_noise"]
+    """Share of the training labels that are replaced at random, from 0 to 1."""
     batch_size: int = FIELDS["batch_size"]
     """Training examples in each update."""
     steps: int = FIELDS["steps"]

@@ -68,7 +68,7 @@ def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str,
         (("replicate", "--trials", "-3"), "trials: -3 is not allowed"),
         (("compare", "no/such/folder"), "no/such/folder"),
         (("compare", "x", "normal"), "arms: 1 given (normal); give two"),
-        (("power", "x", "normal", "inverted", "--target", "2"), "target: 2.0 is not strictly between 0 and 1"),
+        (("power", "x", "normal", "inverted", "--target", "2"), "target: 2.0 is not allowed; give a number strictly"),
         (("arms", "--out", "sheet.exe"), "out: 'sheet.exe' is not a picture file"),
     ],
 )
