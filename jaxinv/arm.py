@@ -1,6 +1,7 @@
 """`Arm`: a treatment, that is, what differs from the study."""
 
 import itertools
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -130,6 +131,22 @@ def arms(**factors: Any) -> tuple[Arm, ...]:
     return tuple(made)
 
 
+def cross(given: Sequence[Any], **factors: Any) -> tuple[Arm, ...]:
+    """The product of arms and factors, named as by `arms`: each arm once for each combination of the factors' values.
+
+    >>> [arm.name for arm in cross(("normal", Arm("adam", optimizer="adam")), model=("mlp", "mlp_bn"))]
+    ['normal mlp', 'normal mlp_bn', 'adam mlp', 'adam mlp_bn']
+    """
+    combinations = arms(**factors)
+    made = []
+    for arm, combination in itertools.product(map(as_arm, given), combinations):
+        for field in arm.changes.keys() & combination.changes.keys():
+            raise InputError(f"{field}: the arm {arm.name!r} sets it already; give it there, or to all arms")
+        name = combination.name if len(given) == 1 else f"{arm.name} {combination.name}"
+        made.append(Arm(name, **arm.changes, **combination.changes))
+    return tuple(made)
+
+
 def _label(field: str, value: Any) -> str:
     """A value of a factor in an arm's name."""
     text = value if isinstance(value, str) else f"{value:g}" if isinstance(value, float) else None
@@ -145,11 +162,64 @@ def check_arms(value: Any) -> tuple[Any, ...]:
         raise InputError(f"arms: {value!r} is not allowed; give a sequence of names, ji.Preprocess or ji.Arm objects")
     if not given:
         raise InputError("arms: none given; give one or more")
-    found = tuple(arm if isinstance(arm, Arm) else check_preprocess("arms", arm) for arm in given)
+    found = tuple(_checked(arm) for arm in given)
     names = [arm if isinstance(arm, str) else arm.name for arm in found]
     if len(set(names)) < len(names):
         raise InputError(f"arms: {', '.join(names)} has a name twice; give each once")
     return found
+
+
+def _checked(arm: Any) -> Any:
+    """An arm as a study keeps it."""
+    if isinstance(arm, str) and not {":", "="}.isdisjoint(arm):
+        return parse_arm(arm)
+    return arm if isinstance(arm, Arm) else check_preprocess("arms", arm)
+
+
+EXAMPLE = "'adam: optimizer=adam learning_rate=0.001'"
+NUMBERS: dict[str, Callable[[str], Any]] = {
+    "learning_rate": lambda text: [_number(float, part) for part in text.split(",")] if "," in text else float(text),
+    "batch_size": int,
+    "train_examples": int,
+    "label_noise": float,
+}
+"""How the text of a field that holds numbers is read; ValueError for other text."""
+
+
+def parse_arm(text: str) -> Arm:
+    """The arm that "name: field=value field=value" describes; a field's name may have - for _.
+
+    Raises:
+      InputError: other text, and as for `Arm`.
+
+    >>> parse_arm("slow: optimizer=adam learning-rate=0.001,0.01").changes
+    {'optimizer': 'adam', 'learning_rate': (0.001, 0.01)}
+    """
+    name, colon, rest = text.partition(":")
+    words = re.sub(r"\s*([=,+])\s*", r"\1", rest).split()
+    if not colon or not words:
+        what = "sets no field" if colon else "has no colon behind its name"
+        raise InputError(f"arms: {text!r} {what}; give a preprocessing, or name: field=value ..., as in {EXAMPLE}")
+    fields: dict[str, Any] = {}
+    for word in words:
+        field, equals, value = word.partition("=")
+        field = field.replace("-", "_")
+        if not equals:
+            raise InputError(f"arms: {text!r}: {word!r} is no field=value; give name: field=value ..., as in {EXAMPLE}")
+        if field in fields:
+            raise InputError(f"arms: {text!r} sets {field} twice; give it once")
+        if field not in CHECKS and field not in ARM_FIELDS:
+            raise unknown(f"arms: {name.strip()}", field, ARM_FIELDS)
+        fields[field] = _number(NUMBERS[field], value) if field in NUMBERS else value
+    return Arm(name.strip(), **fields)
+
+
+def _number(read: Callable[[str], Any], text: str) -> Any:
+    """The number that a text is, or the text, which the field's check then refuses."""
+    try:
+        return read(text)
+    except ValueError:
+        return text
 
 
 def as_arm(arm: "str | Preprocess | Arm") -> Arm:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from jaxinv.arm import ARM_FIELDS, Arm, as_arm, check_arms
-from jaxinv.errors import InputError, unknown, whole
+from jaxinv.errors import InputError, one_line, unknown, whole
 from jaxinv.fields import CHECKS, MAX_EXAMPLES, as_tuple
 from jaxinv.utils import fingerprint
 
@@ -29,8 +29,8 @@ class Study:
 
     Attributes:
       dataset: "mnist" (bundled), "tfds:<name>", the path of an `.npz`, or a `ji.Dataset`.
-      arms: a sequence of treatments to compare: `ji.Arm` objects, or preprocessings (names, compositions such as
-        "inverted+pixel_mean", `ji.Preprocess`).
+      arms: a sequence of treatments to compare: `ji.Arm` objects, the same as text ("adam: optimizer=adam
+        learning_rate=0.001"), or preprocessings (names, compositions such as "inverted+pixel_mean", `ji.Preprocess`).
       model: a name, with sizes if it takes them (`mlp:128,64`), or a `ji.Model`.
       optimizer: a name of optax's, or any function `learning_rate -> optax.GradientTransformation`.
       learning_rate: one value, or a sequence of them: an axis of the results.
@@ -166,13 +166,7 @@ class Study:
         Raises:
           InputError: text that is no JSON object, and as for `from_dict`.
         """
-        try:
-            fields = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise InputError(f"study: the text is not JSON ({error}); give a JSON object") from None
-        if not isinstance(fields, dict):
-            raise InputError(f"study: {type(fields).__name__} is not allowed; give a JSON object")
-        return cls.from_dict(fields)
+        return cls.from_dict(read_fields(text))
 
     @property
     def hash(self) -> str:
@@ -186,6 +180,17 @@ class Study:
     def replace(self, **changes: Any) -> "Study":
         """A copy with some fields changed."""
         return dataclasses.replace(self, **changes)
+
+
+def read_fields(text: str) -> dict[str, Any]:
+    """The fields that `Study.to_json` printed, unchecked; InputError for text that is no JSON object."""
+    try:
+        fields = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"study: the text is not JSON ({one_line(error)}); give a JSON object") from None
+    if not isinstance(fields, dict):
+        raise InputError(f"study: {type(fields).__name__} is not allowed; give a JSON object")
+    return fields
 
 
 def study_hash(fields: Mapping[str, Any]) -> str:
@@ -215,7 +220,10 @@ def _from_plain(field: str, value: Any) -> Any:
         return tuple(_from_plain(field, item) for item in value)
     if isinstance(value, dict):
         if "own" in value:
-            raise InputError(f"{field}: {value} names an object of your own; build the Study in Python with it")
+            raise InputError(
+                f"{field}: {value['own']!r} is an object of your own, which JSON only names; give a name, or build the "
+                "Study in Python"
+            )
         if field != "arms" or not isinstance(value.get("name"), str):
             raise InputError(f"{field}: {value} is not allowed; give a plain value")
         return {name: _from_plain(name, item) for name, item in value.items()}

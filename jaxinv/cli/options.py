@@ -1,17 +1,21 @@
 """The options that commands share."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import Annotated, Any
 
 import tyro
+from tyro.constructors import PrimitiveConstructorSpec
 
 from jaxinv import registry
+from jaxinv.arm import ARM_FIELDS, cross
 from jaxinv.errors import InputError
-from jaxinv.study import Study
+from jaxinv.study import Study, read_fields
 
-FIELDS: dict[str, Any] = {name: item.default for name, item in Study.__dataclass_fields__.items()}
+FACTORS = tuple(name for name in ARM_FIELDS if name not in ("preprocess", "learning_rate"))
+"""Fields of which several values make arms: each arm with each value."""
 
 
 def optional(metavar: str, default: str) -> Any:
@@ -24,18 +28,50 @@ Dir = Annotated[str, tyro.conf.arg(metavar="DIR")]
 DataDir = Annotated[str | None, optional("DIR", "TFDS_DATA_DIR, or ~/tensorflow_datasets")]
 
 
-def named(what: str, names: Iterable[str]) -> Any:
-    """How help shows an option that takes one of some names."""
-    return tyro.conf.arg(metavar="NAME", help=f"{what} {', '.join(names)}.")
+def one(kind: Callable[[str], Any]) -> Any:
+    """How a flag with one value is read. (As `int | None`, tyro would read the word None as well.)"""
+    return _read(1, lambda words: kind(words[0]))
+
+
+def several(kind: Callable[[str], Any]) -> Any:
+    """How a flag with any number of values is read."""
+    return _read("*", lambda words: tuple(map(kind, words)))
+
+
+def _read(nargs: Any, read: Callable[[list[str]], Any]) -> Any:
+    return PrimitiveConstructorSpec(
+        nargs=nargs,
+        metavar="",  # `tyro.conf.arg` names it
+        instance_from_str=read,
+        is_instance=lambda value: value is not None,
+        str_from_instance=lambda value: [str(value)],
+    )
+
+
+def flag(name: str, metavar: str) -> Any:
+    """How help shows the flag of a study's field."""
+    return optional(metavar, shown(name))
+
+
+def named(name: str, what: str, known: Iterable[str]) -> Any:
+    """How help shows the flag of a field that takes names."""
+    text = f"{what} {', '.join(known)}."
+    return tyro.conf.arg(metavar="NAME [NAME ...]", help=text, help_behavior_hint=f"(default: {shown(name)})")
+
+
+def shown(name: str) -> str:
+    """A field's value in a study that does not set it, as one writes it on the command line."""
+    value = Study.__dataclass_fields__[name].default
+    return " ".join(value) if isinstance(value, tuple) else str(value)
 
 
 @dataclass(kw_only=True)
 class Machine:
     """Options of every command that computes."""
 
-    devices: Annotated[int | None, optional("N", "all; each core of a CPU is one")] = None
+    devices: Annotated[int | None, one(int), optional("N", "all; each core of a CPU is one")] = None
     """Number of this machine's devices to use."""
-    chunk: Annotated[int | None, optional("N", "what caches or memory allow")] = None
+    chunk: Annotated[int | None, one(int), optional("N", "what caches or memory allow")] = None
     """Number of trials that one call computes on all devices together."""
     cache: Annotated[Flag, tyro.conf.arg(help="Do not keep compiled programs for the next run.")] = True
     quiet: Flag = False
@@ -65,40 +101,86 @@ class Output:
 
 @dataclass(kw_only=True)
 class StudyFlags:
-    """The fields of a study."""
+    """The fields of a study; None where a flag is not given."""
 
-    dataset: str = FIELDS["dataset"]
+    dataset: Annotated[str | None, one(str), flag("dataset", "NAME")] = None
     """mnist, tfds:<name>, or the path of an .npz file."""
-    arms: tuple[str, ...] = FIELDS["arms"]
-    """Preprocessings to compare; `jaxinv arms` lists them. + composes them, left to right."""
-    model: Annotated[str, named("Network to train, one of", registry.MODELS)] = FIELDS["model"]
-    optimizer: Annotated[str, named("Optimizer of optax, one of", registry.OPTIMIZERS)] = FIELDS["optimizer"]
-    learning_rate: tuple[float, ...] = (FIELDS["learning_rate"],)
+    arms: Annotated[tuple[str, ...] | None, several(str), flag("arms", "ARM [ARM ...]")] = None
+    """Arms to compare. An arm is a preprocessing (`jaxinv arms` lists them; + composes them, left to right), or a name
+    with what it changes: "adam: optimizer=adam learning_rate=0.001"."""
+    model: Annotated[tuple[str, ...] | None, several(str), named("model", "Network to train:", registry.MODELS)] = None
+    optimizer: Annotated[
+        tuple[str, ...] | None, several(str), named("optimizer", "Optimizer of optax:", registry.OPTIMIZERS)
+    ] = None
+    learning_rate: Annotated[tuple[float, ...] | None, several(float), flag("learning_rate", "FLOAT [FLOAT ...]")] = (
+        None
+    )
     """One or more learning rates. Every arm is trained at each."""
-    loss: Annotated[str, named("What training minimises, one of", registry.LOSSES)] = FIELDS["loss"]
-    augment: Annotated[str, named("How training images are changed, one of", registry.AUGMENTATIONS)] = FIELDS[
-        "augment"
-    ]
-    train_examples: Annotated[int | None, optional("N", "all")] = FIELDS["train_examples"]
-    """Train each trial on a random subset of N examples."""
-    label_noise: float = FIELDS["label_noise"]
-    """Share of the training labels that are replaced at random, from 0 to 1."""
-    batch_size: int = FIELDS["batch_size"]
+    loss: Annotated[tuple[str, ...] | None, several(str), named("loss", "Loss to minimise:", registry.LOSSES)] = None
+    augment: Annotated[
+        tuple[str, ...] | None, several(str), named("augment", "Change training images:", registry.AUGMENTATIONS)
+    ] = None
+    batch_size: Annotated[tuple[int, ...] | None, several(int), flag("batch_size", "INT [INT ...]")] = None
     """Training examples in each update."""
-    steps: int = FIELDS["steps"]
+    train_examples: Annotated[tuple[int, ...] | None, several(int), optional("INT [INT ...]", "all")] = None
+    """Train each trial on a random subset of so many examples."""
+    label_noise: Annotated[tuple[float, ...] | None, several(float), flag("label_noise", "FLOAT [FLOAT ...]")] = None
+    """Share of the training labels that are replaced at random, from 0 to 1."""
+    steps: Annotated[int | None, one(int), flag("steps", "INT")] = None
     """Updates in each trial."""
-    eval_every: Annotated[int | None, optional("N", "at the end only")] = FIELDS["eval_every"]
-    """Evaluate every N updates."""
-    trials: int = FIELDS["trials"]
+    eval_every: Annotated[int | None, one(int), optional("INT", "at the end only")] = None
+    """Evaluate after every so many updates."""
+    trials: Annotated[int | None, one(int), flag("trials", "INT")] = None
     """Number of trials. Each has its own initial weights and batches."""
-    seed: int = FIELDS["seed"]
+    seed: Annotated[int | None, one(int), flag("seed", "INT")] = None
     """Seed of all random numbers."""
-    illumination: float = FIELDS["illumination"]
+    illumination: Annotated[float | None, one(float), flag("illumination", "FLOAT")] = None
     """Strength, from 0 to below 1, of a random gain and offset that each image is given."""
-    precision: Literal["exact", "fast"] = FIELDS["precision"]
+    precision: Annotated[str | None, one(str), flag("precision", "{exact,fast}")] = None
     """exact: products in float32. fast: in TF32 or bfloat16, where the hardware has them."""
 
-    def study(self) -> Study:
-        values = {item.name: getattr(self, item.name) for item in fields(StudyFlags)}
-        rates = values["learning_rate"]
-        return Study(**values | {"learning_rate": rates[0] if len(rates) == 1 else rates})
+    def study(self, stored: Mapping[str, Any] | None = None) -> Study:
+        """The study of the flags. Several values of a field that an arm may change make arms: each arm with each.
+
+        Args:
+          stored: the fields of a study, as `Study.to_dict` gives them, in place of the defaults.
+        """
+        given = {item.name: getattr(self, item.name) for item in fields(StudyFlags)}
+        given = {name: value for name, value in given.items() if value is not None}
+        factors = {}
+        for name in FACTORS:
+            values = given.get(name)
+            if values == ():
+                raise InputError(f"{name}: none given; give one or more")
+            if values is not None and len(values) > 1:
+                factors[name] = given.pop(name)
+        alone = {name: given[name][0] for name in (*FACTORS, "learning_rate") if len(given.get(name, ())) == 1}
+        study = Study.from_dict({**(stored or {}), **given, **alone})
+        return study.replace(arms=cross(study.arms, **factors)) if factors else study
+
+
+@dataclass(kw_only=True)
+class StudyInput(StudyFlags):
+    """A study from flags, from a file, or from both."""
+
+    study_file: Annotated[
+        str | None, one(str), tyro.conf.arg(name="study", metavar="FILE", help_behavior_hint="(default: none)")
+    ] = None
+    """Take the fields that no flag gives from a file: the study.json that every stored run has."""
+
+    def study(self, stored: Mapping[str, Any] | None = None) -> Study:
+        if self.study_file is None:
+            return super().study(stored)
+        return super().study(read_study_file(self.study_file))
+
+
+def read_study_file(path: str) -> dict[str, Any]:
+    """The fields in a file that a run wrote; their values are not checked yet."""
+    try:
+        stored = read_fields(Path(path).expanduser().read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise InputError(f"study: {path!r} cannot be read ({why}); give the study.json of a stored run") from None
+    for name in stored.keys() - Study.__dataclass_fields__.keys():
+        raise InputError(f"study: {path!r} has {name!r}, which no study has; give the study.json of a stored run")
+    return stored

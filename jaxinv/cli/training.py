@@ -5,7 +5,7 @@ from typing import Annotated
 
 import tyro
 
-from jaxinv.cli.options import DataDir, Dir, Flag, Machine, Output, StudyFlags, optional
+from jaxinv.cli.options import DataDir, Dir, Flag, Machine, Output, StudyInput, optional
 from jaxinv.cli.output import fill, keep_stdout, print_json
 from jaxinv.cli.stopping import resumable
 from jaxinv.errors import InputError
@@ -55,7 +55,7 @@ class Replicate(Machine, Output):
 
 
 @dataclass(kw_only=True)
-class Run(Machine, Output, StudyFlags):
+class Run(Machine, Output, StudyInput):
     """Run a study: the same trials under every arm and learning rate.
 
     Example: jaxinv run --arms normal zca --learning-rate 0.05 0.5 --out runs/zca
@@ -162,7 +162,7 @@ class Claims(Machine, Output):
 
 
 @dataclass(kw_only=True)
-class Bench(Machine, Output, StudyFlags):
+class Bench(Machine, Output, StudyInput):
     """Measure how fast this machine runs a study, and how fast it could.
 
     Example: jaxinv bench --model mlp --most 1000 --json > here.json

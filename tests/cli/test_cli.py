@@ -56,6 +56,7 @@ def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str,
         (("run", "--optimizer", "sdg"), "optimizer: 'sdg' is not known; did you mean 'sgd'?"),
         (("run", "--dataset", "mnits"), "dataset: 'mnits' is not known; did you mean 'mnist'?"),
         (("run", "--dataset", "no/such.npz"), "no/such.npz"),
+        (("run", "--precision", "medium"), "precision: 'medium' is not known; give one of exact, fast"),
         (("run", "--devices", "0"), "devices: 0 is not allowed"),
         (("run", "--chunk", "-1"), "chunk: -1 is not allowed"),
         (("run", "--trials", "2000000000"), "trials: 2000000000 need"),
@@ -136,7 +137,8 @@ def test_every_field_of_a_study_is_a_flag() -> None:
     assert cli.parse(["run"]).study() == Study()
     given = cli.parse(
         "run --dataset tfds:kmnist --arms raw lcn --model mlp --optimizer adam --learning-rate 0.1 0.2 --batch-size 7 "
-        "--steps 20 --eval-every 10 --trials 3 --seed 9 --illumination 0.5 --precision fast".split()
+        "--steps 20 --eval-every 10 --trials 3 --seed 9 --illumination 0.5 --precision fast --loss squared_error "
+        "--augment flip --train-examples 70 --label-noise 0.25".split()
     ).study()
     expected = Study(
         dataset="tfds:kmnist",
@@ -151,6 +153,10 @@ def test_every_field_of_a_study_is_a_flag() -> None:
         seed=9,
         illumination=0.5,
         precision="fast",
+        loss="squared_error",
+        augment="flip",
+        train_examples=70,
+        label_noise=0.25,
     )
     assert given == expected
 
@@ -350,7 +356,7 @@ def test_closed_and_full_streams_and_odd_settings(tmp_path: Path, npz: str, shel
     [
         ("run --trials x", "Error parsing --trials: invalid literal for int() with base 10: 'x'; jaxinv run --help"),
         ("run --bogus 3", "Unrecognized options: --bogus, 3; jaxinv run --help says"),
-        ("run --precision medium", "invalid choice 'medium' for argument '--precision'"),
+        ("compare x --metric los", "invalid choice 'los' for argument '--metric'"),
     ],
 )
 def test_a_terminal_gets_errors_without_boxes_or_colours(arguments: str, says: str) -> None:
