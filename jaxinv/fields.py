@@ -36,8 +36,8 @@ def check_preprocess(field: str, value: Any) -> Any:
 def check_model(field: str, value: Any) -> Any:
     """A name, which may end in ":" and numbers (`mlp:128,64`), or a `ji.Model`."""
     if isinstance(value, str):
-        registry.model_sizes(field, value)
-    elif not (hasattr(value, "init") and hasattr(value, "apply") and hasattr(value, "name")):
+        return registry.model_name(field, value)
+    if not (hasattr(value, "init") and hasattr(value, "apply") and hasattr(value, "name")):
         raise InputError(f"{field}: {value!r} is not allowed; give a name or a ji.Model")
     return value
 

@@ -30,11 +30,20 @@ MODELS: dict[str, str] = {
     "softmax_nobias": "softmax regression without a bias",
     "mlp": "one hidden layer of 128 ReLU units",
     "mlp_nobias": "mlp whose first layer has no bias",
-    "mlp_bn": "mlp with batch normalisation after the first layer",
+    "mlp_bn": "mlp with batch normalisation after each hidden layer",
     "cnn": "two small convolutions with pooling and a linear layer",
     "cnn_bn": "cnn with batch normalisation after each convolution",
     "deep_mnist": "the TensorFlow tutorial's convnet: 5x5x32, pool, 5x5x64, pool, 1024, dropout 0.5",
 }
+
+SIZED_MODELS: dict[str, str] = {
+    "mlp": "hidden units",
+    "mlp_nobias": "hidden units",
+    "mlp_bn": "hidden units",
+    "cnn": "channels",
+    "cnn_bn": "channels",
+}
+"""Models whose name may end in sizes, a layer each: `mlp:1000`, `cnn:32,64`; and what these count."""
 
 OPTIMIZERS: dict[str, str] = {
     name: f"optax.{name}"
@@ -107,29 +116,45 @@ def component_names(field: str, name: str) -> list[str]:
     return names
 
 
-SIZED_MODELS: dict[str, str] = {
-    "mlp": "hidden units of each layer: mlp:1000, mlp:128,128",
-    "mlp_nobias": "hidden units of each layer",
-    "mlp_bn": "hidden units of each layer",
-    "cnn": "channels of each convolution: cnn:32,64",
-    "cnn_bn": "channels of each convolution",
-}
-
-
 def model_sizes(field: str, name: str) -> tuple[str, tuple[int, ...]]:
     """The name of a model, and the sizes that may stand behind it.
 
     >>> model_sizes("model", "mlp:128,64"), model_sizes("model", "softmax")
     (('mlp', (128, 64)), ('softmax', ()))
     """
-    base, colon, text = name.partition(":")
+    base, colon, text = (part.strip() for part in name.partition(":"))
     if base not in MODELS:
-        raise unknown(field, name, MODELS)
+        raise unknown(field, base, MODELS)
     if not colon:
         return base, ()
     if base not in SIZED_MODELS:
         raise InputError(f"{field}: {name!r} is not allowed; give {base!r}, which takes no sizes")
     sizes = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() and 0 < int(part) <= MAX_SIZE for part in sizes):
-        raise InputError(f"{field}: {name!r} is not allowed; give whole numbers from 1 to {MAX_SIZE} after the colon")
+        raise InputError(
+            f"{field}: {name!r} is not allowed; give whole numbers from 1 to {MAX_SIZE} after the colon, such as "
+            f"{base}:32,64"
+        )
     return base, tuple(int(part) for part in sizes)
+
+
+def model_name(field: str, name: str) -> str:
+    """The name of a model as results write it.
+
+    >>> model_name("model", "mlp: 128, 064")
+    'mlp:128,64'
+    """
+    base, sizes = model_sizes(field, name)
+    return f"{base}:{','.join(map(str, sizes))}" if sizes else base
+
+
+def describe_model(name: str) -> str | None:
+    """A line on a model, sizes included; None for a name that is not here.
+
+    >>> describe_model("mlp_nobias"), describe_model("cnn:4,6"), describe_model("mine")
+    ('mlp whose first layer has no bias', 'cnn with 4, 6 channels', None)
+    """
+    base, _, sizes = name.partition(":")
+    if not sizes:
+        return MODELS.get(base)
+    return f"{base} with {sizes.replace(',', ', ')} {SIZED_MODELS[base]}" if base in SIZED_MODELS else None

@@ -1,4 +1,4 @@
-"""The oracle: softmax regression by hand, in NumPy float64, written from the formulas alone."""
+"""The oracle: softmax regression and MLPs by hand, in NumPy float64, written from the formulas alone."""
 
 import numpy as np
 
@@ -31,3 +31,24 @@ def evaluate_softmax(
     scale, offset = AFFINE[arm]
     p = softmax((images.reshape(len(images), -1) * scale + offset) @ weight + bias)
     return float((p.argmax(axis=1) == labels).mean()), float(-np.log(p[np.arange(len(p)), labels]).mean())
+
+
+def train_mlp(
+    images: np.ndarray, labels: np.ndarray, batches: np.ndarray, arm: str, rate: float, layers: list[tuple]
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Layers (weights [outputs, inputs], bias) with ReLU between them, after gradient descent on batches [S, B]."""
+    scale, offset = AFFINE[arm]
+    x = images.reshape(len(images), -1).astype(np.float64) * scale + offset
+    layers = [(np.asarray(weight, np.float64), np.asarray(bias, np.float64)) for weight, bias in layers]
+    for batch in batches:
+        inputs = [x[batch]]
+        for weight, bias in layers:
+            inputs.append(np.maximum(inputs[-1] @ weight.T + bias, 0))
+        weight, bias = layers[-1]
+        back = (softmax(inputs[-2] @ weight.T + bias) - np.eye(len(bias))[labels[batch]]) / len(batch)
+        moved = []
+        for (weight, bias), read in zip(reversed(layers), reversed(inputs[:-1]), strict=True):
+            moved.append((weight - rate * back.T @ read, bias - rate * back.sum(axis=0)))
+            back = (back @ weight) * (read > 0)
+        layers = moved[::-1]
+    return layers

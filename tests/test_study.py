@@ -25,6 +25,12 @@ from jaxinv.study import CHECKS, Study
         ({"arms": (3,)}, "arms: 3 is not allowed; give a name or a ji.Preprocess"),
         ({"model": "sofmax"}, "model: 'sofmax' is not known; did you mean 'softmax'?"),
         ({"model": 7}, "model: 7 is not allowed; give a name or a ji.Model"),
+        ({"model": "mpl:128"}, "model: 'mpl' is not known; did you mean 'mlp'?"),
+        ({"model": "softmax:10"}, "model: 'softmax:10' is not allowed; give 'softmax', which takes no sizes"),
+        ({"model": "mlp:"}, "model: 'mlp:' is not allowed; give whole numbers from 1 to 1048576 after the colon"),
+        ({"model": "cnn:8,0"}, "model: 'cnn:8,0' is not allowed; give whole numbers"),
+        ({"model": "mlp:1e3"}, "model: 'mlp:1e3' is not allowed; give whole numbers"),
+        ({"model": "mlp:-5,"}, "such as mlp:32,64"),
         ({"optimizer": "sdg"}, "optimizer: 'sdg' is not known; did you mean 'sgd'?"),
         ({"optimizer": 1.0}, "optimizer: 1.0 is not allowed; give a name or a function"),
         ({"dataset": "mnits"}, "dataset: 'mnits' is not known; did you mean 'mnist'?"),
@@ -115,6 +121,7 @@ def test_names_are_written_as_one_likes() -> None:
     assert Study(arms=("inverted + pixel_mean",)).arm_names == ("inverted+pixel_mean",)
     with pytest.raises(InputError, match="has a name twice"):
         Study(arms=("inverted + pixel_mean", "inverted+pixel_mean"))
+    assert Study(model="mlp: 128, 064").model == Study(model="mlp:128,64").model == "mlp:128,64"
     assert Study(dataset="DATA.NPZ").dataset == "DATA.NPZ"
     assert Study(trials=np.int64(3)).trials == 3  # pyright: ignore[reportArgumentType]
 

@@ -48,14 +48,17 @@ def _read(nargs: Any, read: Callable[[list[str]], Any]) -> Any:
     )
 
 
+SIZES = " Sizes of its layers may follow: mlp:1000, mlp_bn:128,64, cnn:32,64."
+
+
 def flag(name: str, metavar: str) -> Any:
     """How help shows the flag of a study's field."""
     return optional(metavar, shown(name))
 
 
-def named(name: str, what: str, known: Iterable[str]) -> Any:
+def named(name: str, what: str, known: Iterable[str], more: str = "") -> Any:
     """How help shows the flag of a field that takes names."""
-    text = f"{what} {', '.join(known)}."
+    text = f"{what} {', '.join(known)}.{more}"
     return tyro.conf.arg(metavar="NAME [NAME ...]", help=text, help_behavior_hint=f"(default: {shown(name)})")
 
 
@@ -108,7 +111,9 @@ class StudyFlags:
     arms: Annotated[tuple[str, ...] | None, several(str), flag("arms", "ARM [ARM ...]")] = None
     """Arms to compare. An arm is a preprocessing (`jaxinv arms` lists them; + composes them, left to right), or a name
     with what it changes: "adam: optimizer=adam learning_rate=0.001"."""
-    model: Annotated[tuple[str, ...] | None, several(str), named("model", "Network to train:", registry.MODELS)] = None
+    model: Annotated[
+        tuple[str, ...] | None, several(str), named("model", "Network to train:", registry.MODELS, SIZES)
+    ] = None
     optimizer: Annotated[
         tuple[str, ...] | None, several(str), named("optimizer", "Optimizer of optax:", registry.OPTIMIZERS)
     ] = None

@@ -1,5 +1,6 @@
 """What a model costs for one image: memory and arithmetic, counted from the shapes of its traced program."""
 
+import itertools
 import math
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -23,9 +24,11 @@ class Costs(NamedTuple):
 @lru_cache(maxsize=256)
 def costs(model: BoundModel) -> Costs:
     """Memory and arithmetic of a model: products and convolutions, multiply and add apart."""
-    count = 8
     key = jax.eval_shape(keys.root_key, 0)
     params, state = jax.eval_shape(model.init, key)
+    shapes = {leaf.shape for leaf in jax.tree.leaves((params, state))}
+    axes = {model.classes, *model.image_shape}.union(*shapes)
+    count = next(size for size in itertools.count(8) if size not in axes)  # so that no activation looks like a weight
     images = jax.ShapeDtypeStruct((count, *model.image_shape), jnp.float32)
 
     def logits(params: Any, state: Any, x: jax.Array) -> jax.Array:
@@ -36,7 +39,6 @@ def costs(model: BoundModel) -> Costs:
 
     forward = jax.make_jaxpr(logits)(params, state, images).jaxpr
     update = jax.make_jaxpr(gradient)(params, state, images, key).jaxpr
-    shapes = {leaf.shape for leaf in jax.tree.leaves((params, state))}
     most = max(_bytes(forward, shapes), 4 * math.prod(model.image_shape) * count)
     return Costs(most // count, _flops(forward) / count, _flops(update) / count)
 

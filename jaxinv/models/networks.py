@@ -1,7 +1,9 @@
 """The built-in networks."""
 
 import math
-from functools import partial
+from collections.abc import Callable
+from functools import cache, partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +11,7 @@ import numpy as np
 from flax import nnx
 from jax import lax
 
-from jaxinv import errors
+from jaxinv import registry
 from jaxinv.errors import InputError
 from jaxinv.models import im2col
 from jaxinv.models.adapters import OFFSET, from_nnx
@@ -25,6 +27,8 @@ from jaxinv.models.layers import (
 )
 from jaxinv.models.model import ImageShape, Model, Params
 
+ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
+
 
 class Softmax(nnx.Module):
     """Softmax regression: logits = W x + b, from zero, as in the TensorFlow tutorial."""
@@ -38,11 +42,12 @@ class Softmax(nnx.Module):
 
 
 class Mlp(nnx.Module):
-    """H*W*K - 128 - C with ReLU; weights LeCun normal (variance 1 / inputs), biases zero.
+    """H*W*K - hidden layers - C with ReLU; weights LeCun normal (variance 1 / inputs), biases zero.
 
     Args:
+        hidden: units of each hidden layer. The layers are called first, second, third, ..., and last.
         bias: whether the first layer has a bias.
-        norm: batch normalisation between the first layer and its ReLU; it brings its own bias, so the layer has none.
+        norm: batch normalisation between each hidden layer and its ReLU. It brings its own bias, so the layer has none.
 
     Batch normalisation takes away whatever is the same for all images of a batch, so the offset of a folded
     preprocessing has no gradient behind it. Autodiff would find rounding noise instead of 0, and Adam, which divides
@@ -55,44 +60,64 @@ class Mlp(nnx.Module):
         classes: int,
         rngs: nnx.Rngs,
         *,
-        hidden: int = 128,
+        hidden: tuple[int, ...] = (128,),
         bias: bool = True,
         norm: bool = False,
     ) -> None:
-        first, last = truncated_normals(rngs.params(), (hidden, math.prod(image_shape)), (classes, hidden))
-        self.first = Dense(lecun(first), _zeros(hidden) if bias and not norm else None)
-        self.norm = BatchNorm(hidden) if norm else None
+        inputs = (math.prod(image_shape), *hidden)
+        *drawn, last = truncated_normals(rngs.params(), *zip((*hidden, classes), inputs, strict=True))
+        self.layers = _layer_names(len(hidden))
+        for layer, normals in zip(self.layers, drawn, strict=True):
+            biased = not norm and (bias or layer != "first")
+            setattr(self, layer, Dense(lecun(normals), _zeros(len(normals)) if biased else None))
+            setattr(self, _norm_name(layer), BatchNorm(len(normals)) if norm else None)
         self.last = Dense(lecun(last), _zeros(classes))
 
     def __call__(self, images: jax.Array, offset: jax.Array | None = None) -> jax.Array:
-        if self.norm is not None and not self.norm.use_running_average and offset is not None:
-            offset = lax.stop_gradient(offset)
-        h = self.first(feature_major(images), offset)
-        if self.norm is not None:
-            h = self.norm(h)
-        return self.last(jax.nn.relu(h)).T
+        h = feature_major(images)
+        for layer in self.layers:
+            dense, norm = getattr(self, layer), getattr(self, _norm_name(layer))
+            if norm is not None and not norm.use_running_average and offset is not None:
+                offset = lax.stop_gradient(offset)
+            h = dense(h, offset)
+            h = jax.nn.relu(h if norm is None else norm(h))
+            offset = None  # the first layer's alone
+        return self.last(h).T
 
 
 class Cnn(nnx.Module):
-    """Two blocks of convolution, 2 x 2 max pooling and ReLU, then a linear layer to C.
+    """Blocks of convolution, 2 x 2 max pooling and ReLU, then a linear layer to C.
 
-    3 x 3 kernels, 8 then 16 channels, zero padding ("SAME"). Weights are He normal (variance 2 / inputs) before a ReLU
-    and LeCun normal at the end; biases are zero.
+    3 x 3 kernels, zero padding ("SAME"). Weights are He normal (variance 2 / inputs) before a ReLU and LeCun normal at
+    the end; biases are zero.
 
     Args:
+        channels: of each convolution. They are called first, second, third, ...; the linear layer is called last.
         norm: batch normalisation after each convolution, in place of its bias.
     """
 
-    def __init__(self, image_shape: ImageShape, classes: int, rngs: nnx.Rngs, *, norm: bool = False) -> None:
-        height, width, channels = _poolable(image_shape)
-        shapes = (8, channels, 3, 3), (16, 8, 3, 3), (classes, 16 * height * width)
-        first, second, last = truncated_normals(rngs.params(), *shapes)
-        self.first = ConvBlock(he(first), None if norm else _zeros(8))
-        self.second = ConvBlock(he(second), None if norm else _zeros(16))
+    def __init__(
+        self,
+        image_shape: ImageShape,
+        classes: int,
+        rngs: nnx.Rngs,
+        *,
+        channels: tuple[int, ...] = (8, 16),
+        norm: bool = False,
+    ) -> None:
+        height, width, inputs = _pooled(image_shape, len(channels))
+        kernels = [(count, before, 3, 3) for count, before in zip(channels, (inputs, *channels[:-1]), strict=True)]
+        *drawn, last = truncated_normals(rngs.params(), *kernels, (classes, channels[-1] * height * width))
+        self.layers = _layer_names(len(channels))
+        for layer, normals in zip(self.layers, drawn, strict=True):
+            setattr(self, layer, ConvBlock(he(normals), None if norm else _zeros(len(normals))))
         self.last = Dense(lecun(last), _zeros(classes))
 
     def __call__(self, images: jax.Array, offset: jax.Array | None = None) -> jax.Array:
-        h = self.second(self.first(channel_major(images), offset))
+        h = channel_major(images)
+        for layer in self.layers:
+            h = getattr(self, layer)(h, offset)
+            offset = None  # the first layer's alone
         return self.last(h.reshape(-1, h.shape[-1])).T
 
 
@@ -104,7 +129,7 @@ class DeepMnist(nnx.Module):
     """
 
     def __init__(self, image_shape: ImageShape, classes: int, rngs: nnx.Rngs) -> None:
-        height, width, channels = _poolable(image_shape)
+        height, width, channels = _pooled(image_shape, 2)
         shapes = (32, channels, 5, 5), (64, 32, 5, 5), (1024, 64 * height * width), (classes, 1024)
         first, second, third, last = (0.1 * normals for normals in truncated_normals(rngs.params(), *shapes))
         self.first = ConvBlock(first, jnp.full(32, 0.1, jnp.float32))
@@ -123,12 +148,25 @@ def _zeros(size: int) -> jax.Array:
     return jnp.zeros(size, jnp.float32)
 
 
-def _poolable(image_shape: ImageShape) -> ImageShape:
-    """(H//4, W//4, K): what two poolings leave. `InputError` where that is nothing."""
+def _layer_names(count: int) -> tuple[str, ...]:
+    """Names of the layers before the last; with a number from the eleventh on."""
+    return tuple(ORDINALS[n] if n < len(ORDINALS) else f"layer_{n + 1}" for n in range(count))
+
+
+def _norm_name(layer: str) -> str:
+    """Where the batch normalisation of a layer is kept."""
+    return "norm" if layer == "first" else f"{layer}_norm"
+
+
+def _pooled(image_shape: ImageShape, times: int) -> ImageShape:
+    """(H, W, K) after so many poolings of 2 x 2. `InputError` where nothing is left."""
     height, width, channels = image_shape
-    if min(height, width) < 4:
-        raise InputError(f"model: images of {height} x {width} are too small to be pooled twice; at least 4 x 4")
-    return height // 4, width // 4, channels
+    if min(height, width) < 2**times:
+        raise InputError(
+            f"model: images of {height} x {width} are too small to be pooled {times} times; give images of at least "
+            f"{2**times} x {2**times}, or a network with fewer poolings"
+        )
+    return height >> times, width >> times, channels
 
 
 def _fold_dense(params: Params, scale: jax.Array, offset: jax.Array) -> Params:
@@ -178,26 +216,48 @@ def _conv_refusal(scale: np.ndarray, offset: np.ndarray) -> str | None:
 _dense = partial(from_nnx, fold=_fold_dense, pixel_weights=_dense_pixel_weights, select_pixels=_select_pixels_dense)
 _convolutional = partial(from_nnx, fold=_fold_conv, fold_refusal=_conv_refusal)
 
-_BUILTIN: dict[str, Model] = {
-    "softmax": _dense(Softmax, name="softmax"),
-    "softmax_nobias": _dense(partial(Softmax, bias=False), name="softmax_nobias"),
-    "mlp": _dense(Mlp, name="mlp"),
-    "mlp_nobias": _dense(partial(Mlp, bias=False), name="mlp_nobias"),
-    "mlp_bn": _dense(partial(Mlp, norm=True), name="mlp_bn"),
-    "cnn": _convolutional(Cnn, name="cnn"),
-    "cnn_bn": _convolutional(partial(Cnn, norm=True), name="cnn_bn"),
-    "deep_mnist": _convolutional(DeepMnist, name="deep_mnist"),
+
+class _Builtin(NamedTuple):
+    """How a built-in model is made."""
+
+    constructor: Callable[..., nnx.Module]
+    adapt: Callable[..., Model]
+    sizes: str = ""  # the constructor's argument that takes what stands behind the colon
+
+
+_BUILTIN = {
+    "softmax": _Builtin(Softmax, _dense),
+    "softmax_nobias": _Builtin(partial(Softmax, bias=False), _dense),
+    "mlp": _Builtin(Mlp, _dense, "hidden"),
+    "mlp_nobias": _Builtin(partial(Mlp, bias=False), _dense, "hidden"),
+    "mlp_bn": _Builtin(partial(Mlp, norm=True), _dense, "hidden"),
+    "cnn": _Builtin(Cnn, _convolutional, "channels"),
+    "cnn_bn": _Builtin(partial(Cnn, norm=True), _convolutional, "channels"),
+    "deep_mnist": _Builtin(DeepMnist, _convolutional),
 }
 
 
 def get_model(model: str | Model) -> Model:
-    """The model of that name; a `Model` is returned as it is. `InputError` for a name that is not known.
+    """The model of that name; a `Model` is returned as it is.
 
-    >>> get_model("softmax").name
-    'softmax'
+    A name of `registry.SIZED_MODELS` may end in sizes. The same name gives the same object each time.
+
+    Raises:
+        InputError: a name that is not known, or sizes that make no sense.
+
+    >>> get_model("softmax").name, get_model("mlp: 128, 64").name
+    ('softmax', 'mlp:128,64')
     """
     if isinstance(model, Model):
         return model
-    if model not in _BUILTIN:
-        raise errors.unknown("model", model, _BUILTIN)
-    return _BUILTIN[model]
+    if not isinstance(model, str):
+        raise InputError(f"model: {model!r} is not allowed; give a name or a ji.Model")
+    return _builtin(registry.model_name("model", model))
+
+
+@cache
+def _builtin(name: str) -> Model:
+    base, sizes = registry.model_sizes("model", name)
+    kind = _BUILTIN[base]
+    constructor = partial(kind.constructor, **{kind.sizes: sizes}) if sizes else kind.constructor
+    return kind.adapt(constructor, name=name)

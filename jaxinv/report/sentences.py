@@ -116,7 +116,7 @@ def methods(study: StoredStudy) -> str:
     known = registry.DATASETS.get(data)
     illumination = study.study.get("illumination")
     sentences = [
-        f"We trained {registry.MODELS.get(model, 'the network')} (model {model!r}) on {data}"
+        f"We trained {registry.describe_model(model) or 'the network'} (model {model!r}) on {data}"
         f"{f' ({known})' if known else ''} with {optimizer}, {rate}, in batches of {study.field('batch_size')} for "
         f"{int(study.study.get('steps', 0)):,} updates under {plural(len(study.arms), 'arm')}: {arms}.",
         f"Each arm was run in {plural(study.done, 'trial')}. Trials are paired: trial t starts from the same initial "

@@ -1,5 +1,6 @@
 """The runner: what a trial gives does not depend on how many there are, where they run, or what else is asked."""
 
+import itertools
 import json
 from typing import Any
 
@@ -11,6 +12,7 @@ import xarray as xr
 import jaxinv as ji
 from jaxinv import models
 from jaxinv.engine import distributed, program, trial_batch
+from jaxinv.engine.costs import costs
 from jaxinv.engine.devices import in_huge_pages
 from jaxinv.engine.resolve import resolve
 from jaxinv.training import keys
@@ -246,6 +248,16 @@ def test_refuses_what_is_no_study_and_no_results() -> None:
 def test_refuses_in_one_line(options: dict[str, Any], says: str) -> None:
     with pytest.raises(ji.InputError, match=says):
         ji.run(SMALL, **options)
+
+
+@pytest.mark.parametrize("hidden", [(128,), (128, 8), (8, 128)])
+def test_costs_of_an_mlp_are_counted_from_its_layers(hidden: tuple[int, ...]) -> None:
+    sizes = (6, *hidden, 10)
+    found = costs(models.get_model(f"mlp:{','.join(map(str, hidden))}").bind((3, 2, 1), 10))
+    products = [2 * before * after for before, after in itertools.pairwise(sizes)]
+    assert found.forward_flops == sum(products)
+    assert found.update_flops == 3 * sum(products) - products[0]  # pixels need no gradient
+    assert found.activation_bytes == 4 * 128
 
 
 def test_refuses_a_batch_larger_than_the_data() -> None:

@@ -16,7 +16,9 @@ from jaxinv.models import Model, check_model, get_model
 DENSE = ["softmax", "softmax_nobias", "mlp", "mlp_nobias", "mlp_bn"]
 CONVOLUTIONAL = ["cnn", "cnn_bn", "deep_mnist"]
 ALL = DENSE + CONVOLUTIONAL
+SIZED = ["mlp:7,12", "mlp_nobias:12,7,5", "mlp_bn:12,7,5", "cnn:4,6,8", "cnn_bn:3,5"]
 EVERYWHERE = [(name, (8, 8, 1)) for name in ALL] + [(name, (9, 6, 3)) for name in ALL if name != "deep_mnist"]
+ORDER = ("first", "second", "third")
 KEY = jax.random.key(0)
 
 
@@ -111,25 +113,24 @@ def torch_network(name: str, params: Any, state: Any, shape: tuple[int, int, int
             norm(nn.BatchNorm2d, f"{path}/norm", ours["norm"], state[path]["norm"])
         layers.extend([nn.ReLU(), nn.MaxPool2d(2)])
 
-    if name in DENSE:
+    for path in (path for path in ORDER if path in params):
+        if params[path]["weight"].ndim == 4:
+            convolution(path)
+            continue
         layers.append(nn.Flatten())
-        dense("first")
-        if "norm" in params:
-            norm(nn.BatchNorm1d, "norm", params["norm"], state["norm"])
-    else:
-        convolution("first")
-        convolution("second")
-        layers.append(nn.Flatten())
-    if "third" in params:
-        dense("third")
-    if "last" in params:
-        if name in DENSE or "third" in params:
+        dense(path)
+        around = "norm" if path == "first" else f"{path}_norm"
+        if around in params:
+            norm(nn.BatchNorm1d, around, params[around], state[around])
+        if "last" in params:
             layers.append(nn.ReLU())
+    if "last" in params:
+        layers.append(nn.Flatten())
         dense("last")
     return nn.Sequential(*layers), names
 
 
-@pytest.mark.parametrize(("name", "shape"), EVERYWHERE)
+@pytest.mark.parametrize(("name", "shape"), EVERYWHERE + [(name, (8, 8, 1)) for name in SIZED])
 def test_gradients_equal_those_of_pytorch(name: str, shape: tuple[int, int, int]):
     """All parameters, float64, in training (in evaluation for `deep_mnist`, whose dropout draws other numbers)."""
     torch = pytest.importorskip("torch")
@@ -145,7 +146,7 @@ def test_gradients_equal_those_of_pytorch(name: str, shape: tuple[int, int, int]
         )(params)  # fmt: skip
         network, names = torch_network(name, params, state, shape, train)
         pixels = torch.tensor(np.asarray(images))
-        pixels = pixels if name in DENSE else pixels.permute(0, 3, 1, 2)
+        pixels = pixels.permute(0, 3, 1, 2) if name.startswith(tuple(CONVOLUTIONAL)) else pixels
         theirs = torch.nn.functional.cross_entropy(network(pixels), torch.tensor(np.asarray(labels)).long())
         theirs.backward()
         np.testing.assert_allclose(value, theirs.item(), rtol=1e-10)
@@ -159,11 +160,12 @@ def test_gradients_equal_those_of_pytorch(name: str, shape: tuple[int, int, int]
 def affine(name: str, shape: tuple[int, int, int]) -> tuple[jax.Array, jax.Array]:
     """A scale and an offset that the model can fold: a scale per channel before convolutions, per pixel otherwise."""
     rng = np.random.default_rng(2)
-    scale = rng.normal(size=shape if name in DENSE else (1, 1, shape[2])) * np.ones(shape)
+    each_pixel = get_model(name).fold_refusal is None
+    scale = rng.normal(size=shape if each_pixel else (1, 1, shape[2])) * np.ones(shape)
     return jnp.asarray(scale), jnp.asarray(rng.normal(size=shape))
 
 
-@pytest.mark.parametrize(("name", "shape"), EVERYWHERE)
+@pytest.mark.parametrize(("name", "shape"), [*EVERYWHERE, ("mlp_bn:12,7,5", (8, 8, 1))])
 def test_fold_is_exact(name: str, shape: tuple[int, int, int]):
     with jax.enable_x64(True):
         model = get_model(name)
@@ -230,6 +232,28 @@ def test_convolutions_fold_every_arm_but_a_scale_per_pixel(name: str):
     assert {"normal", "inverted", "pixel_mean", "channel_zscore"} <= set(folded)
 
 
+@pytest.mark.parametrize("name", SIZED)
+def test_every_affine_preprocessing_that_folds_gives_the_same_network(name: str):
+    images = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 3), np.uint8)
+    chosen = [preprocess.get_preprocess(arm) for arm in registry.PREPROCESSINGS]
+    fitted = [p.affine(p.fit(images), images.shape[1:]) for p in chosen if p.affine is not None]
+    model, (params, state) = get_model(name), randomised(name, (8, 8, 3))
+    network = model.bind((8, 8, 3), 3)
+    fitted = [affine for affine in fitted if network.refuses_fold(*map(np.asarray, affine)) is None]
+    with jax.enable_x64(True):
+        params, state, x = jax.tree.map(lambda a: jnp.asarray(a, jnp.float64), (params, state, images))
+        scales, offsets = (jnp.stack([jnp.asarray(a, jnp.float64) for a in each]) for each in zip(*fitted, strict=True))
+
+        def both(scale: jax.Array, offset: jax.Array) -> Any:
+            folded = network.apply(network.fold(params, scale, offset), state, x, train=True, key=KEY)[0]
+            return folded, network.apply(params, state, scale[None] * x + offset[None], train=True, key=KEY)[0]
+
+        folded, plain = jax.jit(jax.vmap(both))(scales, offsets)
+        assert len(folded) >= 8
+        equal(folded, plain, 1e-8)
+        assert np.ptp(plain, axis=0).max() > 0.1
+
+
 @pytest.mark.parametrize("name", DENSE)
 def test_pixel_weights_are_those_that_read_the_pixel(name: str):
     """The first layer's sensitivity to a pixel, by differences of what a one-pixel image gives."""
@@ -261,6 +285,36 @@ def test_initial_weights_have_the_stated_spread():
     assert np.max(np.abs(weight)) <= 0.2
     assert np.std(weight) == pytest.approx(0.1 * 0.8796, rel=0.01)  # of a standard normal cut off at 2
     assert np.all(np.asarray(params["first"]["bias"]) == np.float32(0.1))
+
+
+def test_initial_weights_are_those_of_the_first_release():
+    """Some numbers of each, drawn by version 0.1.0."""
+    expected = {
+        "mlp": [-0.2031357, -0.06260681, -0.04550782, -0.06652333],
+        "cnn_bn": [-0.8125427, -0.2504272, 0.005286753, -0.03292632, -0.0833901, -0.05097685],
+        "deep_mnist": [
+            *(-0.1516179, -0.04672892, 0.03672943, -0.01273739),
+            *(0.1061459, 0.1136391, -0.01068902, -0.001152646),
+        ],
+    }
+    for name, numbers in expected.items():
+        params, _ = get_model(name).init(jax.random.key(3), (9, 8, 1), 4)
+        found = [np.ravel(params[layer]["weight"])[1:3] for layer in sorted(params) if "weight" in params[layer]]
+        np.testing.assert_allclose(np.concatenate(found), numbers, rtol=1e-5, err_msg=name)
+
+
+def test_sizes_make_models_of_their_own_that_are_kept():
+    assert get_model("mlp: 128,064") is get_model("mlp:128,64")
+    assert get_model("mlp:128,64").name == "mlp:128,64"
+    assert get_model("mlp:128") is not get_model("mlp")
+    params, state = get_model("cnn_bn:4,6,8").init(KEY, (8, 9, 3), 5)
+    weights = {layer: params[layer]["weight"].shape for layer in params}
+    kernels = {"first": (4, 3, 3, 3), "second": (6, 4, 3, 3), "third": (8, 6, 3, 3), "last": (5, 8)}
+    assert weights == kernels
+    assert [state[layer]["norm"]["mean"].shape for layer in ORDER] == [(4,), (6,), (8,)]
+    deep = get_model(f"mlp:{','.join(['3'] * 12)}").init(KEY, (2, 2, 1), 5)[0]
+    assert {"tenth", "layer_11", "layer_12", "last"} < set(deep)
+    assert len(deep) == 13
 
 
 @pytest.mark.parametrize("name", ["mlp", "cnn_bn"])
@@ -302,9 +356,12 @@ def test_every_image_size_will_do(name: str, shape: tuple[int, int, int]):
     check_model(get_model(name), shape, 7)
 
 
-def test_too_small_to_pool():
-    with pytest.raises(InputError, match="3 x 8 are too small to be pooled twice; at least 4 x 4"):
-        get_model("cnn").init(KEY, (3, 8, 1), 3)
+@pytest.mark.parametrize(("name", "shape", "times"), [("cnn", (3, 8, 1), 2), ("cnn_bn:2,2,2,2", (16, 15, 1), 4)])
+def test_too_small_to_pool(name: str, shape: tuple[int, int, int], times: int):
+    needed = f"{shape[0]} x {shape[1]} are too small to be pooled {times} times; give images of at least {2**times} x"
+    with pytest.raises(InputError, match=needed):
+        get_model(name).init(KEY, shape, 3)
+    get_model(name).init(KEY, (2**times, 2**times, 1), 3)
 
 
 @pytest.mark.parametrize(("name", "rate", "least"), [("mlp", 0.1, 0.75), ("cnn", 0.1, 0.8), ("cnn_bn", 0.1, 0.88)])

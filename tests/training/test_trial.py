@@ -78,6 +78,33 @@ def test_weights_match_numpy_in_float64(
     assert float(metrics.test_loss) == pytest.approx(loss, rel=1e-4)
 
 
+@pytest.mark.parametrize(("arm", "name", "rate"), [(0, "normal", 0.5), (1, "inverted", 0.05)])
+def test_weights_of_two_hidden_layers_match_numpy_in_float64(arm: int, name: str, rate: float) -> None:
+    study = Study(dataset=tiny(), arms=("normal", "inverted"), model="mlp:128,64", steps=3, batch_size=20)
+    found, dataset, data = resolve(study), tiny(), data_of(resolve(study))
+    trial, affine = trial_of(found), affine_of(found, arm)
+    shuffle = keys.stream(KEY, "shuffle")
+    batches = np.stack([batch_indices(shuffle, jnp.int32(step), 20, len(dataset.x_train)) for step in range(3)])
+    begin, end = jax.jit(
+        lambda affine, data: (trial.init(KEY, jnp.float32(rate)).params, trained(trial, affine, rate, data).params)
+    )(affine, data)
+    order = ("first", "second", "last")
+    layers = [(begin[layer]["weight"], begin[layer]["bias"]) for layer in order]
+    expected = reference.train_mlp(dataset.x_train, dataset.y_train, batches, name, rate, layers)
+    for layer, (weight, bias) in zip(order, expected, strict=True):
+        np.testing.assert_allclose(end[layer]["weight"], weight, atol=2e-6, err_msg=layer)
+        np.testing.assert_allclose(end[layer]["bias"], bias, atol=2e-6, err_msg=layer)
+        assert np.abs(weight - begin[layer]["weight"]).max() > 1e-3
+
+
+@pytest.mark.parametrize("models", [("mlp", "mlp:128"), pytest.param(("cnn", "cnn:8,16"), marks=pytest.mark.slow)])
+def test_a_size_that_is_the_default_changes_nothing_to_the_last_bit(models: tuple[str, str]) -> None:
+    study = Study(dataset=tiny(), arms=[ji.Arm(model, model=model) for model in models], steps=3, batch_size=20)
+    results = ji.run(study.replace(trials=2, learning_rate=0.1), devices=1)
+    for name in ("accuracy", "test_loss", "layer_delta"):
+        np.testing.assert_array_equal(results[name][0].values, results[name][1].values, err_msg=name)
+
+
 def test_fold_and_no_fold_agree_in_float64(resolved: ResolvedStudy) -> None:
     with jax.enable_x64(True):
         weights = []
@@ -158,9 +185,10 @@ def test_cross_entropy_matches_numpy() -> None:
     )
 
 
-def test_batch_normalisation_leaves_weights_of_constant_pixels_where_they_were_also_with_adam() -> None:
+@pytest.mark.parametrize("model", ["mlp_bn", "mlp_bn:16,8"])
+def test_batch_normalisation_leaves_weights_of_constant_pixels_where_they_were_also_with_adam(model: str) -> None:
     """Their gradient is 0 in exact arithmetic, and Adam would divide rounding noise by its own size."""
-    study = ji.Study(dataset=tiny(), arms=("normal", "inverted", "pixel_mean"), model="mlp_bn", optimizer="adam")
+    study = ji.Study(dataset=tiny(), arms=("normal", "inverted", "pixel_mean"), model=model, optimizer="adam")
     delta = ji.run(study.replace(learning_rate=0.01, steps=4, batch_size=20, trials=3)).weight_delta.values
     assert delta[..., 0, :, :].max() == 0  # no image of the set has anything in its first row
     assert delta[..., 1:, :, :].min() > 0
