@@ -1,7 +1,7 @@
 """The fields of a study and of an arm: what each may be, checked one by one. Free of JAX."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from jaxinv import registry
@@ -64,6 +64,8 @@ check_augment = named_or_function(registry.AUGMENTATIONS, "(key, images [B, H, W
 def check_learning_rate(field: str, value: Any) -> float | tuple[float, ...]:
     """A positive number, or a sequence of different ones."""
     several = as_tuple(value)
+    if several is None and isinstance(value, Iterable) and not isinstance(value, (str, bytes)):
+        raise InputError(f"{field}: {value!r} is not allowed; give a number or a sequence of numbers")
     rates = tuple(number(field, rate) for rate in ((value,) if several is None else several))
     if not rates:
         raise InputError(f"{field}: none given; give one or more positive numbers")
@@ -125,10 +127,14 @@ CHECKS: dict[str, Callable[[str, Any], Any]] = {
 
 
 def as_tuple(value: Any) -> tuple[Any, ...] | None:
-    """The items of any sequence or array; None for text and for whatever has no order or no items.
+    """The items of any sequence or array; None for text, and for what has no order or is read once (sets, generators).
 
-    >>> as_tuple([0.1, 1]), as_tuple("normal"), as_tuple(0.5)
-    ((0.1, 1), None, None)
+    >>> as_tuple([0.1, 1]), as_tuple("normal"), as_tuple(0.5), as_tuple({0.1, 1})
+    ((0.1, 1), None, None, None)
     """
     value = value.tolist() if hasattr(value, "tolist") else value  # of NumPy, JAX or pandas
-    return tuple(value) if isinstance(value, Sequence) and not isinstance(value, (str, bytes)) else None
+    if isinstance(value, Sequence):
+        return None if isinstance(value, (str, bytes)) else tuple(value)
+    if hasattr(value, "__len__") and hasattr(value, "__getitem__") and not hasattr(value, "keys"):
+        return tuple(value[index] for index in range(len(value)))
+    return None

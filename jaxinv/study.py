@@ -33,7 +33,8 @@ class Study:
         learning_rate=0.001"), or preprocessings (names, compositions such as "inverted+pixel_mean", `ji.Preprocess`).
       model: a name, with sizes if it takes them (`mlp:128,64`), or a `ji.Model`.
       optimizer: a name of optax's, or any function `learning_rate -> optax.GradientTransformation`.
-      learning_rate: one value, or a sequence of them: an axis of the results.
+      learning_rate: one value, or a sequence of them: an axis of the results. (A sequence, here and in `arms`, is
+        anything with a length and items in order: a list, an array, a `ListConfig`; no set and no generator.)
       loss: what training minimises: "cross_entropy", one of optax's classification losses by name, or a function
         `(logits [B, C], labels [B]) -> [B]`. (`test_loss` is the cross-entropy whatever it is.)
       augment: changes training images as they are read: a name or a function `(key, images [B, H, W, K] as stored) ->

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from jaxinv import registry
+from jaxinv.arm import Arm, arms
 from jaxinv.errors import InputError
 from jaxinv.study import CHECKS, Study
 
@@ -126,10 +128,10 @@ def test_names_are_written_as_one_likes() -> None:
     assert Study(trials=np.int64(3)).trials == 3  # pyright: ignore[reportArgumentType]
 
 
-class ListConfig(Sequence):
-    """A sequence that is neither a list nor a tuple, as those of OmegaConf."""
+class Indexed:
+    """Has a length and items, and is registered as no sequence."""
 
-    def __init__(self, *items: Any) -> None:
+    def __init__(self, items: list[Any]) -> None:
         self.items = items
 
     def __len__(self) -> int:
@@ -139,13 +141,28 @@ class ListConfig(Sequence):
         return self.items[index]
 
 
-@pytest.mark.parametrize("sequence", [list, tuple, np.array, lambda items: ListConfig(*items)])
+class ListConfig(Indexed, Sequence):
+    """A sequence that is neither a list nor a tuple, as those of OmegaConf."""
+
+
+@pytest.mark.parametrize("sequence", [list, tuple, np.array, pd.Series, Indexed, ListConfig])
 def test_sequences_of_any_kind_are_taken(sequence: Any) -> None:
     study = Study(arms=sequence(["normal", "raw"]), learning_rate=sequence([0.1, 1.0]))
     assert study == Study(arms=("normal", "raw"), learning_rate=(0.1, 1.0))
     assert study.hash == Study(arms=("normal", "raw"), learning_rate=(0.1, 1.0)).hash
+    assert Study.from_json(study.to_json()) == study
+    assert Arm("x", learning_rate=sequence([0.1, 1.0])) == Arm("x", learning_rate=(0.1, 1.0))
+    assert arms(model=sequence(["mlp", "cnn"])) == arms(model=("mlp", "cnn"))
+
+
+@pytest.mark.parametrize(
+    "several", [set, lambda items: (item for item in items), lambda items: dict.fromkeys(items), iter]
+)
+def test_what_has_no_order_or_is_read_once_is_refused(several: Any) -> None:
     with pytest.raises(InputError, match=r"arms: .* is not allowed; give a sequence"):
-        Study(arms={"normal", "raw"})  # pyright: ignore[reportArgumentType]
+        Study(arms=several(["normal", "raw"]))
+    with pytest.raises(InputError, match=r"learning_rate: .* is not allowed; give a number or a sequence of numbers"):
+        Study(learning_rate=several([0.1, 1.0]))
 
 
 def test_every_field_has_a_check() -> None:

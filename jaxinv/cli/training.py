@@ -58,6 +58,8 @@ class Replicate(Machine, Output):
 class Run(Machine, Output, StudyInput):
     """Run a study: the same trials under every arm and learning rate.
 
+    Several models, optimizers, losses ... multiply the arms: each with each.
+
     Example: jaxinv run --arms normal zca --learning-rate 0.05 0.5 --out runs/zca
     """
 
