@@ -8,6 +8,8 @@ import jax
 import pytest
 from hypothesis import settings
 
+from jaxinv.engine.setup import cores
+
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.devices()  # in use from here on: a command that a test calls would choose another number of them
@@ -22,6 +24,12 @@ SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "slow: takes more than a few seconds")
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """`-n auto`: a worker for each core where folders are asked for; none for a few files, which are sooner done."""
+    folders = all(Path(argument).is_dir() for argument in config.args)
+    return min(cores(), 8) if folders else 0
 
 
 @pytest.fixture(scope="session")
