@@ -53,6 +53,8 @@ def relight(dataset: Dataset, *, strength: float = 0.5, seed: int = 0) -> Datase
         y_test=dataset.y_test,
         name=f"{dataset.name}+relight(strength={strength:g}, seed={seed})",
         classes=dataset.classes,
+        value_range=(0, 255),
+        channels="last",
     )
 
 

@@ -8,7 +8,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
@@ -17,16 +17,21 @@ from jaxinv.errors import DataError, InputError, one_line
 from jaxinv.utils.memory import available_bytes
 
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+MEANING = ("value_range", "channels", "renumber")
 MOST_BYTES = 16 * 2**30
 _LONGEST_HEADER = 10_240
 
 
-def read_npz(path: str | os.PathLike[str], *, limit: int | None = None) -> Dataset:
-    """The dataset in an `.npz` file that holds `x_train`, `y_train`, `x_test` and `y_test`; others are left alone.
+def read_npz(path: str | os.PathLike[str], *, limit: int | None = None, **meaning: Any) -> Dataset:
+    """The dataset in an `.npz` file that holds `x_train`, `y_train`, `x_test` and `y_test`.
+
+    It may also hold `value_range`, `channels` and `renumber`, which say what the arrays mean, as for `Dataset`:
+    `np.savez(path, ..., value_range=(0, 1), channels="first")`. Other arrays are left alone.
 
     Args:
         path: the file.
         limit: the most bytes that the four arrays may take; by default 16 GiB or what memory is available, if less.
+        meaning: `classes`, `value_range`, `channels` and `renumber`, as for `Dataset`, in place of the file's.
 
     Raises:
         InputError: no such file, a missing array, pickled objects, arrays over the limit, or arrays that make no
@@ -34,11 +39,19 @@ def read_npz(path: str | os.PathLike[str], *, limit: int | None = None) -> Datas
         DataError: the file cannot be read or is damaged.
     """
     path = Path(os.path.expanduser(path))
-    x_train, y_train, x_test, y_test = read_arrays(path, limit=limit)
+    arrays = dict(zip(ARRAYS, read_arrays(path, limit=limit), strict=True))
+    meaning = {name: value for name, value in meaning.items() if value is not None}
     try:
-        return Dataset(name=path.name, x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test)
+        return Dataset(name=path.name, **arrays, **{**_stored_meaning(path), **meaning})
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
+
+
+def _stored_meaning(path: Path) -> dict[str, Any]:
+    """What the file itself says of its arrays."""
+    with zipfile.ZipFile(path) as archive:
+        there = [key for key in MEANING if f"{key}.npy" in archive.namelist()]
+    return {key: array.tolist() for key, array in zip(there, read_arrays(path, there), strict=True)}
 
 
 def read_arrays(path: Path, keys: Sequence[str] = ARRAYS, *, limit: int | None = None) -> list[np.ndarray]:

@@ -8,6 +8,7 @@ import hashlib
 import json
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -87,7 +88,7 @@ def _decode(folder: Path, request: Request) -> tuple[Dataset, str]:
         array.flags.writeable = False  # so that the dataset need not copy them
     name = _dataset_name(request, test_split)
     return (
-        Dataset(x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test, name=name, classes=where.classes),
+        _dataset((x_train, y_train, x_test, y_test), name, where.classes),
         test_split,
     )
 
@@ -103,11 +104,14 @@ def _read_cache(cache: Path, source: str, request: Request) -> Dataset | None:
         classes, fingerprint = facts["classes"], facts["fingerprint"]
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{cache}: damaged (its description cannot be read)") from error
-    x_train, y_train, x_test, y_test = arrays
-    dataset = Dataset(x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test, name=name, classes=classes)
+    dataset = _dataset(arrays, name, classes)
     if dataset.fingerprint != fingerprint:
         raise DataError(f"{cache}: damaged (its checksum differs)")
     return dataset
+
+
+def _dataset(arrays: Sequence[np.ndarray], name: str, classes: int) -> Dataset:
+    return Dataset(**dict(zip(ARRAYS, arrays, strict=True)), name=name, classes=classes, channels="last")
 
 
 def _dataset_name(request: Request, test_split: str) -> str:
