@@ -19,6 +19,7 @@ DIGITS = 16
 _CONSTANTS = (bool, int, float, complex, str, bytes, type(None), type(...))
 _PLACES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 _OWN = __name__.partition(".")[0]
+_WRAPPED = ("__wrapped__", "fwd", "bwd", "jvp")  # what `jax.jit`, `jax.custom_vjp` and `functools.cache` make holds
 
 
 def name_of(value: Any) -> str:
@@ -54,6 +55,8 @@ def _describe(value: Any, seen: dict[int, Any]) -> Any:
             return type(value).__name__, describe(value, again)
     if hasattr(value, "__array__"):
         return _array(value)
+    if hasattr(value, "__wrapped__"):
+        return type(value).__qualname__, [again(getattr(value, name, None)) for name in _WRAPPED]
     return type(value).__qualname__, _attributes(value, again)
 
 
@@ -69,7 +72,11 @@ def _function(function: FunctionType, again: Callable[[Any], Any]) -> Any:
     names = sorted(_names(function.__code__) & function.__globals__.keys())
     reached = [function.__globals__[name] for name in names]
     kinds = (*_CONSTANTS, tuple, FunctionType, type, functools.partial)
-    used = [(name, again(item)) for name, item in zip(names, reached, strict=True) if isinstance(item, kinds)]
+    used = [
+        (name, again(item))
+        for name, item in zip(names, reached, strict=True)
+        if isinstance(item, kinds) or (hasattr(item, "__wrapped__") and not _installed(item))
+    ]
     return function.__qualname__, again(function.__code__), around, given, used
 
 

@@ -3,10 +3,11 @@
 import os
 import subprocess
 import sys
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import optax
 import pytest
@@ -58,6 +59,32 @@ def gamma(exponent: float) -> ji.Preprocess:
     return ji.Preprocess(fit=lambda images: exponent, apply=lambda e, images: (images / 255.0) ** e, name="gamma")
 
 
+helper = jax.jit(lambda logits, labels: logits.sum(axis=1))
+
+
+def steered(factor: float) -> Any:
+    @jax.custom_vjp
+    def same(logits: Any, labels: Any) -> Any:
+        return logits.sum(axis=1)
+
+    same.defvjp(lambda *given: (given[0].sum(axis=1), given), lambda given, g: (factor * given[0], None))
+    return same
+
+
+def scaled(factor: float) -> Any:
+    def loss(logits: Any, labels: Any) -> Any:
+        return factor * optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+
+    return loss
+
+
+def brighter(factor: int) -> Any:
+    def augment(key: Any, images: Any) -> Any:
+        return images // factor
+
+    return augment
+
+
 def recursive(depth: int) -> Any:
     def again(learning_rate: Any) -> Any:
         return optax.sgd(learning_rate) if depth else again(learning_rate)
@@ -88,6 +115,12 @@ MADE = {
     "other installed": lambda: optax.adam,
     "lambda": lambda: lambda rate: optax.sgd(rate, momentum=0.9),
     "other lambda": lambda: lambda rate: optax.sgd(rate, momentum=0.8),
+    "jitted": lambda: jax.jit(scaled(2.0)),
+    "another jitted": lambda: jax.jit(scaled(3.0)),
+    "with a gradient of its own": lambda: steered(2.0),
+    "with another gradient": lambda: steered(3.0),
+    "cached": lambda: cache(scaled(2.0)),
+    "another cached": lambda: cache(scaled(3.0)),
     "arm": lambda: gamma(2.2),
     "other arm": lambda: gamma(0.5),
     "mapping": lambda: Momentum({"b": {1, 2}, "a": [3]}),
@@ -114,9 +147,15 @@ def test_a_global_that_a_function_reads_counts(monkeypatch: pytest.MonkeyPatch) 
     def optimizer(learning_rate: Any) -> Any:
         return optax.sgd(FACTOR * learning_rate)
 
-    before = fingerprint(optimizer)
+    def loss(logits: Any, labels: Any) -> Any:
+        return helper(logits, labels)
+
+    before = fingerprint(optimizer), fingerprint(loss)
     monkeypatch.setattr(sys.modules[__name__], "FACTOR", 2.0)
-    assert fingerprint(optimizer) != before
+    monkeypatch.setattr(sys.modules[__name__], "helper", jax.jit(scaled(2.0)))
+    after = fingerprint(optimizer), fingerprint(loss)
+    assert before[0] != after[0]
+    assert before[1] != after[1]
 
 
 def test_every_process_finds_the_same() -> None:
@@ -141,14 +180,57 @@ def test_names() -> None:
     assert name_of(with_factor) == "with_factor"
 
 
-def test_a_folder_refuses_another_object_of_the_same_name(tmp_path: Path) -> None:
-    images = np.arange(64, dtype=np.uint8).reshape(16, 2, 2, 1)
-    dataset = ji.Dataset(
-        x_train=images, y_train=np.arange(16) % 2, x_test=images, y_test=np.arange(16) % 2, name="tiny"
+IMAGES = np.arange(64, dtype=np.uint8).reshape(16, 2, 2, 1)
+DATA = ji.Dataset(x_train=IMAGES, y_train=np.arange(16) % 2, x_test=IMAGES, y_test=np.arange(16) % 2, name="tiny")
+
+OWN = {
+    "loss": (scaled(1.0), scaled(2.0)),
+    "augment": (brighter(1), brighter(2)),
+    "optimizer": (with_factor(1.0), with_factor(2.0)),
+    "model": (ji.from_nnx(Net, name="net"), ji.from_nnx(Louder, name="net")),
+    "preprocess": (gamma(2.2), gamma(0.5)),
+}
+"""Objects of a user's own by field: two of the same name."""
+
+
+def of_own(arm: dict[str, int], study: dict[str, int]) -> ji.Study:
+    """A study with objects of one's own, in an arm and in the study itself: the first or the second of each."""
+    chosen: Any = {field: OWN[field][which] for field, which in arm.items()}
+    whole: Any = {field: OWN[field][which] for field, which in study.items()}
+    return ji.Study(dataset=DATA, arms=("normal", ji.Arm("own", **chosen)), trials=1, steps=1, batch_size=2, **whole)
+
+
+ARM, WHOLE = dict.fromkeys(OWN, 0), dict.fromkeys((field for field in OWN if field != "preprocess"), 0)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("own") / "run"
+    ji.run(of_own(ARM, WHOLE), out=folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("place", "field"), [*(("arm", field) for field in ARM), *(("study", field) for field in WHOLE)]
+)
+def test_a_folder_refuses_another_object_of_the_same_name(folder: Path, place: str, field: str) -> None:
+    other = of_own(ARM | {field: 1}, WHOLE) if place == "arm" else of_own(ARM, WHOLE | {field: 1})
+    assert name_of(OWN[field][0]) == name_of(OWN[field][1])
+    differs = "arms" if place == "arm" else field
+    with pytest.raises(ji.InputError, match=rf"holds another study \({differs}: "):
+        ji.run(other, out=folder)
+
+
+def test_a_folder_takes_the_same_objects_made_again(folder: Path) -> None:
+    arm = of_own(ARM, WHOLE).arms[1]
+    assert isinstance(arm, ji.Arm)
+    again = of_own(ARM, WHOLE).replace(
+        loss=scaled(1.0),
+        augment=brighter(1),
+        optimizer=with_factor(1.0),
+        model=ji.from_nnx(Net, name="net"),
+        arms=("normal", arm.replace(loss=scaled(1.0), augment=brighter(1), preprocess=gamma(2.2))),
     )
-    study = ji.Study(dataset=dataset, arms=("normal", gamma(2.2)), trials=1, steps=1, batch_size=2)
-    ji.run(study, out=tmp_path / "run", progress=False)
-    same = study.replace(arms=("normal", gamma(2.2)), trials=2)
-    assert ji.run(same, out=tmp_path / "run", progress=False).sizes["trial"] == 2
-    with pytest.raises(ji.InputError, match="another study"):
-        ji.run(study.replace(arms=("normal", gamma(0.5)), trials=2), out=tmp_path / "run", progress=False)
+    results = ji.run(again, out=folder)
+    assert results.attrs["computed"] == 0
+    assert results.sizes["trial"] == 1
