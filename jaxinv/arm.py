@@ -30,7 +30,7 @@ ARM_FIELDS = (
 """What an arm may change."""
 
 
-@dataclass(frozen=True, init=False)
+@dataclass(frozen=True, init=False, repr=False)
 class Arm:
     """A treatment: what differs from the study. A field that is None is the study's.
 
@@ -82,7 +82,7 @@ class Arm:
         if not isinstance(name, str) or not name.isprintable() or not name.strip():
             raise InputError(f"arms: {name!r} is not allowed as a name; give a line of text")
         for field in others:
-            if field in CHECKS:
+            if field in CHECKS or field == "arms":
                 may = ", ".join(ARM_FIELDS)
                 raise InputError(f"arms: {name!r} may not change {field!r}, which all arms share; give one of {may}")
             raise unknown(f"arms: {name}", field, ARM_FIELDS)
@@ -103,6 +103,9 @@ class Arm:
             checked = None if value is None else check(f"arms: {name}: {field}", value)
             object.__setattr__(self, field, checked)
 
+    def __repr__(self) -> str:
+        return f"Arm({', '.join([repr(self.name), *(f'{field}={value!r}' for field, value in self.changes.items())])})"
+
     @property
     def changes(self) -> dict[str, Any]:
         """The fields that the arm sets, by name."""
@@ -122,6 +125,8 @@ def arms(**factors: Any) -> tuple[Arm, ...]:
     >>> [arm.name for arm in arms(model=("mlp", "mlp_bn"), optimizer=("sgd", "adam"))]
     ['mlp sgd', 'mlp adam', 'mlp_bn sgd', 'mlp_bn adam']
     """
+    if not factors:
+        raise InputError("arms: no factor given; give fields of ji.Arm, each with its values")
     values = [as_tuple(value) or (value,) for value in factors.values()]
     varied = [field for field, several in zip(factors, values, strict=True) if len(several) > 1] or list(factors)
     made = []
@@ -173,6 +178,8 @@ def _checked(arm: Any) -> Any:
     """An arm as a study keeps it."""
     if isinstance(arm, str) and not {":", "="}.isdisjoint(arm):
         return parse_arm(arm)
+    if not isinstance(arm, (str, Arm)) and not hasattr(arm, "fit"):
+        raise InputError(f"arms: {arm!r} is not allowed; give a name, a ji.Preprocess or a ji.Arm")
     return arm if isinstance(arm, Arm) else check_preprocess("arms", arm)
 
 

@@ -1,5 +1,6 @@
 """Arms as text and as products: what is read, how they are named, what is refused."""
 
+import math
 from typing import Any
 
 import pytest
@@ -101,3 +102,57 @@ def test_products_are_those_of_arms() -> None:
 def test_a_product_sets_no_field_twice() -> None:
     with pytest.raises(InputError, match=r"model: the arm 'bn' sets it already; give it there, or to all arms"):
         cross(("normal", ji.Arm("bn", model="mlp_bn")), model=("mlp", "cnn"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        *(({field: 1}, f"arms: 'x' may not change {field!r}, which all arms share; give one of preprocess, mod")
+          for field in ("dataset", "steps", "trials", "seed", "eval_every", "illumination", "precision", "arms")),
+        ({"modle": "mlp"}, "arms: x: 'modle' is not known; did you mean 'model'?"),
+        ({"preprocess": ("normal", "raw")}, "arms: x: preprocess: ('normal', 'raw') is not allowed; give a name or"),
+        ({"model": "mpl"}, "arms: x: model: 'mpl' is not known; did you mean 'mlp'?"),
+        ({"optimizer": ("sgd", "adam")}, "arms: x: optimizer: ('sgd', 'adam') is not allowed; give a name or a func"),
+        ({"learning_rate": math.nan}, "arms: x: learning_rate: nan is not allowed; give a finite number"),
+        ({"learning_rate": 0}, "arms: x: learning_rate: 0.0 is not allowed; give a positive number"),
+        ({"learning_rate": ()}, "arms: x: learning_rate: none given"),
+        ({"loss": "crossentropy"}, "arms: x: loss: 'crossentropy' is not known; did you mean 'cross_entropy'?"),
+        ({"loss": 3}, "arms: x: loss: 3 is not allowed; give a name or a function (logits [B, C], labels [B]) -> [B]"),
+        ({"augment": "filp"}, "arms: x: augment: 'filp' is not known; did you mean 'flip'?"),
+        ({"batch_size": 0}, "arms: x: batch_size: 0 is not allowed; give a whole number from 1"),
+        ({"batch_size": True}, "arms: x: batch_size: True is not allowed"),
+        ({"train_examples": math.nan}, "arms: x: train_examples: nan is not allowed; give a whole number"),
+        ({"train_examples": 0}, "arms: x: train_examples: 0 is not allowed"),
+        ({"label_noise": -0.1}, "arms: x: label_noise: -0.1 is not allowed; give a number from 0 to 1"),
+        ({"label_noise": 1.01}, "arms: x: label_noise: 1.01 is not allowed; give a number from 0 to 1"),
+        ({"label_noise": math.nan}, "arms: x: label_noise: nan is not allowed; give a finite number"),
+    ],
+)  # fmt: skip
+def test_other_fields_are_refused_in_one_line(fields: dict[str, Any], says: str) -> None:
+    with pytest.raises(InputError) as caught:
+        ji.Arm("x", **fields)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["", " ", "a\nb", 3, None])
+def test_a_name_is_a_line_of_text(name: Any) -> None:
+    with pytest.raises(InputError, match="is not allowed as a name; give a line of text"):
+        ji.Arm(name)
+
+
+def test_clashing_names_and_rates_that_do_not_fit_the_axis_are_refused() -> None:
+    for other in ("normal", ji.Arm("normal", preprocess="raw")):
+        with pytest.raises(InputError, match="arms: normal, normal has a name twice; give each once"):
+            ji.Study(arms=(ji.Arm("normal", model="mlp"), other))
+    three = ji.Arm("x", learning_rate=(0.1, 0.2, 0.3))
+    with pytest.raises(InputError, match="arms: x: learning_rate: 3 values are not allowed; give one, or as many as"):
+        ji.Study(arms=(three,), learning_rate=(0.1, 0.2))
+    with pytest.raises(InputError, match="arms: no factor given; give fields of"):
+        ji.arms()
+
+
+def test_an_arm_shows_what_it_changes() -> None:
+    arm = ji.Arm("wide", model="mlp:1000", learning_rate=0.1)
+    assert repr(arm) == "Arm('wide', model='mlp:1000', learning_rate=0.1)"
+    assert eval(repr(arm), {"Arm": ji.Arm}) == arm

@@ -24,7 +24,7 @@ from jaxinv.study import CHECKS, Study
         ({"arms": ()}, "arms: none given"),
         ({"arms": ("normal+",)}, "arms: 'normal+' has an empty part"),
         ({"arms": ("normal", "normal")}, "has a name twice"),
-        ({"arms": (3,)}, "arms: 3 is not allowed; give a name or a ji.Preprocess"),
+        ({"arms": (3,)}, "arms: 3 is not allowed; give a name, a ji.Preprocess or a ji.Arm"),
         ({"model": "sofmax"}, "model: 'sofmax' is not known; did you mean 'softmax'?"),
         ({"model": 7}, "model: 7 is not allowed; give a name or a ji.Model"),
         ({"model": "mpl:128"}, "model: 'mpl' is not known; did you mean 'mlp'?"),

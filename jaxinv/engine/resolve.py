@@ -1,5 +1,6 @@
 """From a study's names to what there is to run: data, treatments, and groups of arms that run together."""
 
+from collections.abc import Container
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxinv.arm import as_arm
 from jaxinv.data import Dataset, load_dataset, relight
 from jaxinv.errors import InputError
 from jaxinv.models import BoundModel, check_model, get_model
@@ -201,35 +203,52 @@ def resolve(study: Study, *, data_dir: str | None = None) -> ResolvedStudy:
     dataset = load_dataset(study.dataset, data_dir=data_dir)
     if study.illumination:
         dataset = relight(dataset, strength=study.illumination, seed=study.seed)
+    arms = study.complete_arms
     return ResolvedStudy(
         study=study,
         dataset=dataset,
-        preprocesses=tuple(get_preprocess(arm.preprocess or "normal") for arm in study.complete_arms),
-        treatments=tuple(_treatment(study, arm, dataset) for arm in study.complete_arms),
+        preprocesses=tuple(get_preprocess(arm.preprocess or "normal") for arm in arms),
+        treatments=tuple(
+            _treatment(study, arm, as_arm(given).changes, dataset) for arm, given in zip(arms, study.arms, strict=True)
+        ),
     )
 
 
-def _treatment(study: Study, arm: Any, dataset: Dataset) -> Treatment:
-    """An arm's treatment, each part checked against the data."""
-    where = "" if len(study.complete_arms) == 1 or not _differ(study) else f"arms: {arm.name}: "
-    count = len(dataset.x_train)
-    if arm.train_examples is not None and arm.train_examples > count:
+def _treatment(study: Study, arm: Any, changed: Container[str], dataset: Dataset) -> Treatment:
+    """A complete arm's treatment, each part checked against the data.
+
+    Args:
+      changed: what the arm itself sets; refusals name the arm only there.
+    """
+
+    def where(*fields: str) -> str:
+        return f"arms: {arm.name}: " if any(field in changed for field in fields) else ""
+
+    count, subset = len(dataset.x_train), arm.train_examples
+    if subset is not None and subset > count:
         raise InputError(
-            f"{where}train_examples: {arm.train_examples} is more than the {count} training images; give 1 to {count}"
+            f"{where('train_examples')}train_examples: {subset} is more than the {count} training images; give 1 to "
+            f"{count}"
         )
-    most = arm.train_examples or count
-    if arm.batch_size > most:
+    if arm.batch_size > (subset or count):
+        most = f"the {count} training images" if subset is None else f"train_examples={subset}"
         raise InputError(
-            f"{where}batch_size: {arm.batch_size} is more than the {most} training images; give 1 to {most}"
+            f"{where('batch_size', 'train_examples')}batch_size: {arm.batch_size} is more than {most}; give 1 to "
+            f"{subset or count}"
         )
-    model = check_model(get_model(arm.model), dataset.image_shape, dataset.classes)
-    loss, augment, optimizer = get_loss(arm.loss), get_augment(arm.augment), get_optimizer(arm.optimizer)
-    check_per_example(f"{where}loss", loss, dataset.classes)
+    try:
+        model = check_model(get_model(arm.model), dataset.image_shape, dataset.classes)
+    except InputError as error:
+        raise InputError(f"{where('model')}{error}") from error.__cause__
+    loss, augment = get_loss(arm.loss), get_augment(arm.augment)
+    check_per_example(f"{where('loss')}loss", loss, dataset.classes)
     if augment is not None:
-        check_augment(f"{where}augment", augment, dataset.image_shape)
+        check_augment(f"{where('augment')}augment", augment, dataset.image_shape)
     rates = study.rates(arm)
     rates = rates[:1] if len(set(rates)) == 1 else rates
-    traced = check_optimizer(f"{where}optimizer", optimizer, jax.eval_shape(model.init, keys.root_key(0))[0], rates[0])
+    field = f"{where('optimizer')}optimizer"
+    optimizer = get_optimizer(arm.optimizer, field)
+    traced = check_optimizer(field, optimizer, jax.eval_shape(model.init, keys.root_key(0))[0], rates)
     return Treatment(
         model=model,
         optimizer=optimizer,
@@ -238,11 +257,6 @@ def _treatment(study: Study, arm: Any, dataset: Dataset) -> Treatment:
         loss=loss,
         augment=augment,
         batch_size=arm.batch_size,
-        train_examples=None if arm.train_examples == count else arm.train_examples,
+        train_examples=None if subset == count else subset,
         label_noise=arm.label_noise,
     )
-
-
-def _differ(study: Study) -> bool:
-    """Whether some arm changes more than its preprocessing."""
-    return any(getattr(arm, "changes", {}).keys() - {"preprocess"} for arm in study.arms)

@@ -6,7 +6,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxinv.errors import InputError, one_line
+from jaxinv.errors import InputError
+from jaxinv.training import keys
+from jaxinv.training.tracing import trace
 
 Augment = Callable[[jax.Array, jax.Array], jax.Array]
 
@@ -53,16 +55,19 @@ def get_augment(augment: str | Augment) -> Augment | None:
 
 
 def check_augment(field: str, augment: Augment, image_shape: tuple[int, int, int]) -> None:
-    """Refuse an augmentation that changes the shape of images; it is traced, and not run.
+    """Refuse an augmentation that does not give as many images of the same shape; it is traced, and not run.
 
     Raises:
         InputError: naming what it gives.
     """
     images = jax.ShapeDtypeStruct((7, *image_shape), jnp.uint8)
-    try:
-        made = jax.eval_shape(augment, jax.random.key(0), images)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{field}: it cannot be traced ({one_line(error)})") from error
-    if getattr(made, "shape", None) != images.shape:
-        found = getattr(made, "shape", type(made).__name__)
-        raise InputError(f"{field}: {found} for images {images.shape} is not allowed; give the same shape")
+    key = jax.eval_shape(keys.root_key, 0)
+    made = trace(field, augment, key, images, give="a function (key, images [B, H, W, K]) -> images")
+    shape, dtype = getattr(made, "shape", None), getattr(made, "dtype", None)
+    real = dtype is not None and (jnp.issubdtype(dtype, jnp.integer) or jnp.issubdtype(dtype, jnp.floating))
+    if shape != images.shape or not real:
+        found = type(made).__name__ if shape is None else f"{dtype} {list(shape)}"
+        raise InputError(
+            f"{field}: {found} for images {list(images.shape)} is not allowed; give a function that returns as many "
+            "images of the same shape, of integers or floats"
+        )

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from jaxinv.errors import InputError, one_line
+from jaxinv.errors import InputError
+from jaxinv.training.tracing import trace
 
 Loss = Callable[[jax.Array, jax.Array], jax.Array]
 
@@ -71,13 +72,7 @@ def check_per_example(field: str, function: Any, classes: int) -> None:
         InputError: naming what it gives.
     """
     logits, labels = jax.ShapeDtypeStruct((7, classes), jnp.float32), jax.ShapeDtypeStruct((7,), jnp.int32)
-    try:
-        made = jax.eval_shape(function, logits, labels)
-    except (
-        TypeError,
-        ValueError,
-    ) as error:  # JAX's own tracing errors are TypeErrors
-        raise InputError(f"{field}: it cannot be traced ({one_line(error)})") from error
+    made = trace(field, function, logits, labels, give="a function (logits [B, C], labels [B]) -> [B]")
     shape, dtype = getattr(made, "shape", None), getattr(made, "dtype", None)
     if shape != (7,) or dtype is None or not jnp.issubdtype(dtype, jnp.floating):
         found = type(made).__name__ if shape is None else f"{dtype} {list(shape)}"
