@@ -31,7 +31,7 @@ import jaxinv as ji
 from benchmarks import machine
 from benchmarks.processes import run_process
 from benchmarks.report import console
-from jaxinv.results.schema import ResultBlock, Schema
+from jaxinv.results.schema import ALWAYS_KEPT, ResultBlock, Schema
 from jaxinv.store import Store
 from jaxinv.utils.tables import text_table
 
@@ -148,14 +148,16 @@ def on_one_core(index: int) -> Iterator[None]:
 def storing(folder: Path, trials: int, block: int = 4096) -> dict[str, Any]:
     """Seconds, bytes and files that the store itself takes, two arms and one evaluation, on made-up results."""
     study = ji.Study(trials=trials)
-    schema = Schema(study.arm_names, study.learning_rates, study.eval_steps, ("first",), (28, 28, 1), False, trials)
+    axes = study.arm_names, study.learning_rates, study.eval_steps, ("first",), (28, 28, 1)
+    schema = Schema(*axes, pixel_weights=False, trials=trials, kept=ALWAYS_KEPT)
     rng = np.random.default_rng(0)
     values = rng.random((2, 1, block, 1), np.float32)
     start = time.perf_counter()
     with Store.open(folder / "synthetic", study, schema, fingerprint="none", attrs={}, block=block) as store:
         for first, count in store.todo():
             part = values[:, :, :count]
-            store.write(first, ResultBlock(part, part, np.zeros(part.shape[:3], bool), part, None))
+            drawn = dict.fromkeys(schema.per_trial, part) | {"diverged": np.zeros(part.shape[:3], bool)}
+            store.write(first, ResultBlock(drawn))
         store.finish()
     seconds = time.perf_counter() - start
     files = [path for path in (folder / "synthetic").rglob("*") if path.is_file()]

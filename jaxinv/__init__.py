@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from jaxinv.data import Dataset as Dataset
     from jaxinv.data import load_dataset as load_dataset
     from jaxinv.data import relight as relight
+    from jaxinv.engine.networks import load_params as load_params
+    from jaxinv.engine.networks import predictor as predictor
     from jaxinv.engine.runner import run as run
     from jaxinv.engine.single_trial import make_trial as make_trial
     from jaxinv.errors import DataError as DataError
@@ -51,7 +53,9 @@ _HOME = {
     "from_nnx": "models",
     "load": "store",
     "load_dataset": "data",
+    "load_params": "engine.networks",
     "make_trial": "engine.single_trial",
+    "predictor": "engine.networks",
     "relight": "data",
     "run": "engine.runner",
 }
@@ -72,7 +76,9 @@ __all__ = [
     "from_nnx",
     "load",
     "load_dataset",
+    "load_params",
     "make_trial",
+    "predictor",
     "relight",
     "run",
 ]

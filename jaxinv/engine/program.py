@@ -118,26 +118,31 @@ def run_trial_batch(
     networks = partial(_over_networks, key=key, affine=affine, rates=rates)
     evaluate_in_turn = in_turn and not spec.wide_evaluation
 
-    def train_and_evaluate(state: TrainState, first_step: jax.Array) -> tuple[TrainState, Any]:
+    def train_and_evaluate(carry: tuple[TrainState, Any], first_step: jax.Array) -> tuple[Any, Any]:
         def train(state: TrainState, key: jax.Array, affine: Affine, rate: jax.Array) -> tuple[TrainState, jax.Array]:
             return trial.train(state, key, affine, rate, first_step, data)
 
-        def evaluate(state: TrainState, key: jax.Array, affine: Affine, rate: jax.Array) -> EvalMetrics:
+        def evaluate(state: TrainState, key: jax.Array, affine: Affine, rate: jax.Array) -> tuple[EvalMetrics, Any]:
             return trial.evaluate(state, affine, data)
 
-        state, train_loss = networks(train, state, in_turn=in_turn)
-        return state, (train_loss, networks(evaluate, state, in_turn=evaluate_in_turn))
+        state, train_loss = networks(train, carry[0], in_turn=in_turn)
+        metrics, predictions = networks(evaluate, state, in_turn=evaluate_in_turn)
+        return (state, predictions), (train_loss, metrics)
 
-    def init(state: None, key: jax.Array, affine: Affine, rate: jax.Array) -> TrainState:
-        return trial.init(key, rate)
+    def init(state: None, key: jax.Array, affine: Affine, rate: jax.Array) -> tuple[TrainState, Any]:
+        return trial.init(key, rate), trial.no_predictions(data)
+
+    def transfer(state: TrainState, key: jax.Array, affine: Affine, rate: jax.Array) -> EvalMetrics | None:
+        return trial.transfer(state, data)
 
     def weight_change(state: TrainState, key: jax.Array, affine: Affine, rate: jax.Array) -> WeightChange:
         return trial.weight_change(state, key)
 
-    state = networks(init, None, in_turn=in_turn)
-    state, (train_loss, metrics) = lax.scan(train_and_evaluate, state, trial.first_steps)
+    begin = networks(init, None, in_turn=in_turn)
+    (state, predictions), (train_loss, metrics) = lax.scan(train_and_evaluate, begin, trial.first_steps)
+    transferred = networks(transfer, state, in_turn=evaluate_in_turn)
     change = networks(weight_change, state, in_turn=in_turn)
-    return trial.result(train_loss, metrics, change)
+    return trial.result(state, train_loss, metrics, predictions, transferred, change)
 
 
 def _over_networks(

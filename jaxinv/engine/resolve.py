@@ -174,12 +174,12 @@ class ResolvedStudy:
                 affine=affine,
                 images=images,
                 preprocess_params=None if late is None else late[1],
-                pixel_order=self._pixel_order(treatment.model) if fold else None,
+                pixel_order=self.pixel_order(treatment.model) if fold else None,
             )
             for place, some, optimizer in split
         ]
 
-    def _pixel_order(self, model: BoundModel) -> PixelOrder | None:
+    def pixel_order(self, model: BoundModel) -> PixelOrder | None:
         """How evaluations leave dark pixels out, where model and images allow it."""
         order = None if model.model.select_pixels is None else pixel_order(self.dataset)
         for group in () if order is None else order.groups:

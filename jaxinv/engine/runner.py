@@ -5,25 +5,27 @@ import logging
 import os
 import platform
 import time
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from functools import cache
 from importlib import metadata
-from typing import Any
 
 import jax
-import numpy as np
 import xarray as xr
 
 from jaxinv.engine.devices import local_devices
 from jaxinv.engine.distributed import barrier, membership
+from jaxinv.engine.keeping import check_keeping, schema_of
 from jaxinv.engine.resolve import ResolvedStudy, resolve
 from jaxinv.engine.trial_batch import Device
 from jaxinv.engine.trial_runner import TrialRunner
 from jaxinv.errors import InputError, whole
+from jaxinv.preprocess import Preprocess
 from jaxinv.results.in_memory import InMemory
-from jaxinv.results.schema import PER_TRIAL, ResultBlock, Schema
-from jaxinv.store import Store, check_can_hold
+from jaxinv.results.schema import ResultBlock, Schema, join
+from jaxinv.store import Store, check_can_hold, free_disk_bytes
 from jaxinv.study import Study
+from jaxinv.training.evaluate import Metric
 from jaxinv.utils.memory import available_bytes
 from jaxinv.utils.progress import Report, reporting
 
@@ -39,6 +41,9 @@ def run(
     progress: Report | bool | None = None,
     data_dir: str | None = None,
     per_image: bool = False,
+    keep: str | Iterable[str] = (),
+    metrics: Mapping[str, Metric] | None = None,
+    test_arms: str | Iterable[str | Preprocess] = (),
 ) -> xr.Dataset:
     """Run a study, or what is missing of it.
 
@@ -52,12 +57,20 @@ def run(
         processes, each works on its own share of the trials, all into one `out`.
       progress: True, False, None (a bar where standard error is a terminal) or a function of (done, total).
       data_dir: where tensorflow-datasets keeps its data.
-      per_image: also return `correct` (arm, learning_rate, trial, image), which test images were classified correctly
-        in the end; only in memory.
+      per_image: the same as "correct" in `keep`.
+      keep: more of each trial, as it is after the last step; stored too, where there is `out`. "correct" (arm,
+        learning_rate, trial, image): which test images are classified right. "predictions" (arm, learning_rate, trial,
+        image): the class that each is taken for. "confusion" (arm, learning_rate, trial, label, prediction): how many
+        images of each class are taken for each. "params": the network itself, for `load_params` and `predictor`.
+      metrics: functions (logits [B, C], labels [B]) -> [B] by name. Each becomes a variable of that name (arm,
+        learning_rate, trial, step): its mean over the test images.
+      test_arms: preprocessings under which every network is tested in the end as well, whatever it was trained under:
+        `transfer_accuracy` and `transfer_loss` (arm, learning_rate, trial, test_arm).
 
     Returns:
       An `xarray.Dataset` with dimensions arm, learning_rate, trial, step (the evaluated steps), row, col, channel and
-      layer: `accuracy` and `test_loss` (arm, learning_rate, trial, step); `diverged` (arm, learning_rate, trial);
+      layer: `accuracy`, `test_loss` and `train_loss` (arm, learning_rate, trial, step), the last one a mean over the
+      updates since the evaluation before; `diverged` (arm, learning_rate, trial);
       `weight_delta` (arm, learning_rate, row, col, channel), the mean over trials that did not diverge of the largest
       change over outputs, where the first layer reads pixels; `layer_delta` (arm, learning_rate, trial, layer).
       A folder's results also have `done` (trial). Attributes hold the study's JSON and hash, the data's fingerprint,
@@ -82,24 +95,19 @@ def run(
     chosen = local_devices(devices)
     if jax.process_count() > 1 and out is None:
         raise InputError("out: several processes need a folder that they share")
-    if per_image and out is not None:
-        raise InputError("per_image: stored runs do not keep it; leave out= away")
+    keeping = check_keeping(keep, metrics, test_arms)
+    if per_image and "correct" not in keeping.keep:
+        keeping = check_keeping((*keeping.keep, "correct"), metrics, test_arms)
     if out is not None:
         check_can_hold(out, study)
     resolved = resolve(study, data_dir=data_dir)
     LOG.debug("read %r", resolved.dataset)
-    schema = Schema(
-        arms=study.arm_names,
-        learning_rates=study.learning_rates,
-        steps=study.eval_steps,
-        layers=resolved.layers,
-        image_shape=resolved.dataset.image_shape,
-        pixel_weights=resolved.has_pixel_weights,
-        trials=study.trials,
-    )
+    schema = schema_of(resolved, keeping)
     check_memory(schema, stored=out is not None)
+    if out is not None:
+        check_disk(schema, out)
     members = membership()
-    trial_runner = TrialRunner(resolved, chosen, chunk, per_image, processes=members.count)
+    trial_runner = TrialRunner(resolved, chosen, chunk, keeping, processes=members.count)
     attributes = provenance(resolved, chosen)
     with ExitStack() as stack:
         if out is None:
@@ -132,16 +140,14 @@ def run(
             parts: list[ResultBlock] = []
             for part in trial_runner.run(range(first, first + count)):
                 parts.append(part)
-                finished += part.diverged.shape[2]
+                finished += part.trials
                 report(finished, planned)
-            sink.write(first, _join(parts))
+            sink.write(first, join(parts))
             LOG.debug("trials %d to %d: kept after %.1f s", first, first + count - 1, time.monotonic() - started)
         barrier("jaxinv: all trials are stored", members)
         sink.finish()
         barrier("jaxinv: the run is finished", members)
         results = sink.read()
-    if per_image:
-        results["correct"] = (("arm", "learning_rate", "trial", "image"), np.concatenate(trial_runner.correct, axis=2))
     seconds = {
         "compile": trial_runner.compile_seconds,
         "train": trial_runner.train_seconds,
@@ -159,7 +165,7 @@ def check_memory(schema: Schema, *, stored: bool) -> None:
     Results kept in memory are there twice for a moment; stored ones, of which large ones are opened lazily, need room
     for the numbers of the trials and for which of them are done.
     """
-    needed = 32 * schema.trials + (0 if stored else 2 * sum(schema.nbytes(name) for name in PER_TRIAL))
+    needed = 32 * schema.trials + (0 if stored else 2 * sum(schema.nbytes(name) for name in schema.by_trial))
     free = available_bytes()
     if needed > free:
         wanted, there = (f"{size / 2**30:.1f} GiB" for size in (needed, free))
@@ -167,10 +173,16 @@ def check_memory(schema: Schema, *, stored: bool) -> None:
         raise InputError(f"trials: {schema.trials} need {wanted} of memory, and {there} are free; give fewer{instead}")
 
 
-def _join(parts: list[ResultBlock]) -> ResultBlock:
-    """Blocks of consecutive trials as one."""
-    joined: Any = [None if a[0] is None else np.concatenate(a, axis=2) for a in zip(*parts, strict=True)]
-    return ResultBlock(*joined)
+def check_disk(schema: Schema, out: str | os.PathLike[str]) -> None:
+    """Refuse networks that will not fit the disk, before anything is begun. Weights hardly shrink when compressed."""
+    needed = sum(schema.nbytes(array.name) for array in schema.params)
+    free = free_disk_bytes(out)
+    if needed and free is not None and needed > free:
+        wanted, there = (f"{size / 2**30:.1f} GiB" for size in (needed, free))
+        raise InputError(
+            f"keep: params of {schema.trials} trials need {wanted}, and {there} are free at {os.fspath(out)!r}; give "
+            "fewer trials, or another folder"
+        )
 
 
 @cache

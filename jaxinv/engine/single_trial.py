@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxinv.arm import Arm
+from jaxinv.arm import Arm, as_arm
 from jaxinv.engine.resolve import resolve
 from jaxinv.preprocess import Preprocess
 from jaxinv.study import Study
@@ -58,15 +58,20 @@ def train_one(
 
     Args:
         study: whose trial; its other arms and learning rates are left out.
-        arm, learning_rate: of the study, or others; None: the study's first learning rate.
+        arm: of the study, or another.
+        learning_rate: what it is trained at; None: the arm's own, or the study's first.
         trial: its number.
 
     Raises:
         InputError: an arm or learning rate that makes no sense.
         DataError: the data cannot be had.
     """
-    rate = study.learning_rates[0] if learning_rate is None else learning_rate
-    resolved = resolve(study.replace(arms=(arm,), learning_rate=rate, eval_every=None))
+    own = as_arm(arm)
+    if learning_rate is None:
+        first = study.replace(arms=(own,))
+        learning_rate = first.rates(first.complete_arms[0])[0]
+    alone = own.replace(learning_rate=None)
+    resolved = resolve(study.replace(arms=(alone,), learning_rate=learning_rate, eval_every=None))
     (group,) = resolved.groups
     design, data = group.trial, resolved.data(group, TILE)
     affine = Affine(*(a[0] for a in group.affine))
@@ -75,5 +80,5 @@ def train_one(
     def train(key: jax.Array, affine: Affine, rate: jax.Array, data: Data) -> Any:
         return design.train(design.init(key, rate), key, affine, rate, jnp.zeros((), jnp.int32), data)
 
-    end, _ = train(keys.trial_key(keys.root_key(study.seed), trial), affine, jnp.float32(rate), data)
+    end, _ = train(keys.trial_key(keys.root_key(study.seed), trial), affine, jnp.float32(learning_rate), data)
     return end.params, end.model_state

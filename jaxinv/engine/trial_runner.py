@@ -3,8 +3,7 @@
 import logging
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -13,11 +12,12 @@ import numpy as np
 
 from jaxinv.data import Dataset
 from jaxinv.engine.devices import in_huge_pages
+from jaxinv.engine.keeping import NOTHING, Keeping, kept_values, named_leaves, schema_of, transfers
 from jaxinv.engine.program import Program, ProgramSpec, compiled_program, replicated
 from jaxinv.engine.resolve import ArmGroup, ResolvedStudy
 from jaxinv.engine.trial_batch import Device, choose_trial_batch, plan_evaluation, store_block_length
 from jaxinv.errors import DataError
-from jaxinv.results.schema import ResultBlock
+from jaxinv.results.schema import ParamArray, ResultBlock
 from jaxinv.training import keys
 from jaxinv.training.inputs import Data
 from jaxinv.training.trial import TrialResult
@@ -35,7 +35,7 @@ class TrialRunner:
     Attributes:
       block: trials of a store block that suit it.
       compile_seconds, train_seconds: what it has taken so far.
-      correct: bool [A, L, T, M], one array for each batch that was computed, where `per_image` asks for it.
+      schema: what the results are.
     """
 
     def __init__(
@@ -43,14 +43,14 @@ class TrialRunner:
         resolved: ResolvedStudy,
         devices: tuple[Device, ...],
         chunk: int | None,
-        per_image: bool = False,
+        keeping: Keeping = NOTHING,
         processes: int = 1,
     ) -> None:
-        self.resolved, self.devices, self.per_image = resolved, devices, per_image
+        self.resolved, self.devices, self.keeping = resolved, devices, keeping
+        self.schema = schema_of(resolved, keeping)
         self.batch = choose_trial_batch(resolved, devices, chunk, processes)
         self.block = store_block_length(resolved, devices, self.batch.size * len(devices), processes)
         self.compile_seconds = self.train_seconds = 0.0
-        self.correct: list[np.ndarray] = []
         self._ready: list[tuple[ArmGroup, Program, tuple[Any, ...]]] = []
 
     @property
@@ -69,7 +69,7 @@ class TrialRunner:
         while position < len(trials):
             try:
                 for block in self._stream(trials[position:]):
-                    position += block.diverged.shape[2]
+                    position += block.trials
                     yield block
             except jax.errors.JaxRuntimeError as error:
                 if "RESOURCE_EXHAUSTED" not in str(error):
@@ -102,8 +102,10 @@ class TrialRunner:
         def prepared(group: ArmGroup) -> tuple[ArmGroup, Program, tuple[Any, ...]]:
             evaluation = plan_evaluation(group, self.devices[0], self.batch.size)
             data = self._data(group, evaluation.tile)
+            folds, tested = transfers(self.resolved, self.keeping, group, evaluation.tile, data.test)
+            data = data._replace(transfers=jax.device_put(tested, replicated(self.devices)))
             spec = ProgramSpec(
-                trial=replace(group.trial, keep_correct=self.per_image),
+                trial=self.keeping.of(group.trial, folds),
                 arms=len(group.positions),
                 rates=len(group.rates),
                 trial_batch=self.batch.size,
@@ -146,36 +148,50 @@ class TrialRunner:
 
     def _fetch(self, count: int, results: list[TrialResult]) -> ResultBlock:
         """Results of all groups, [T, A, L, ...] each, as one block [A, L, T, ...] in the order of the study's arms."""
-        study, shape = self.resolved.study, self.resolved.dataset.image_shape
-        axes = len(study.arms), len(study.learning_rates), count
+        schema, dataset = self.schema, self.resolved.dataset
+        axes = len(schema.arms), len(schema.learning_rates), count
         groups = [group for group, _, _ in self._ready]
 
-        def gather(name: str, dtype: Any = np.float32, tail: tuple[int, ...] = (), fill: Any = 0) -> np.ndarray:
+        def gather(
+            part: Callable[[TrialResult], Any], dtype: Any = np.float32, tail: tuple[int, ...] = (), fill: Any = 0
+        ) -> np.ndarray:
             whole = np.full((*axes, *tail), fill, dtype)
             for group, result in zip(groups, results, strict=True):
-                values = getattr(result, name)
+                values = part(result)
                 if values is not None:
                     place = np.ix_(group.positions, group.rate_positions)
                     whole[place] = np.moveaxis(np.asarray(values)[:count], 0, 2)
             return whole
 
         def by_layer() -> np.ndarray:
-            layers = self.resolved.layers
-            whole = np.full((*axes, len(layers)), np.nan, np.float32)
+            whole = np.full((*axes, len(schema.layers)), np.nan, np.float32)
             for group, result in zip(groups, results, strict=True):
-                columns = [layers.index(layer) for layer in group.layers]
+                columns = [schema.layers.index(layer) for layer in group.layers]
                 rows = np.ix_(group.positions, group.rate_positions, range(count), columns)
                 whole[rows] = np.moveaxis(np.asarray(result.layer_delta)[:count], 0, 2)
             return whole
 
-        evaluations = (len(study.eval_steps),)
-        tests = len(self.resolved.dataset.x_test)
-        if self.per_image:
-            self.correct.append(gather("correct", bool, (tests,)))
-        return ResultBlock(
-            accuracy=(gather("hits", np.int32, evaluations) / tests).astype(np.float32),
-            test_loss=gather("test_loss", tail=evaluations),
-            diverged=gather("diverged", bool),
-            layer_delta=by_layer(),
-            weight_delta=gather("weight_delta", tail=shape, fill=np.nan) if self.resolved.has_pixel_weights else None,
-        )
+        def networks(array: ParamArray) -> np.ndarray:
+            whole = np.empty((len(array.arms), *axes[1:], *array.shape), array.dtype)
+            for group, result in zip(groups, results, strict=True):
+                if group.positions[0] in array.arms and result.networks is not None:
+                    values = dict(named_leaves(*result.networks))[array.leaf]
+                    place = np.ix_([array.arms.index(arm) for arm in group.positions], group.rate_positions)
+                    whole[place] = np.moveaxis(np.asarray(values)[:count], 0, 2)
+            return whole
+
+        evaluations = (len(schema.steps),)
+        hits = gather(lambda result: result.hits, np.int32, evaluations)
+        values = {
+            "accuracy": (hits / len(dataset.x_test)).astype(np.float32),
+            "test_loss": gather(lambda result: result.test_loss, tail=evaluations),
+            "diverged": gather(lambda result: result.diverged, bool),
+            "layer_delta": by_layer(),
+            "train_loss": gather(lambda result: result.train_loss, tail=evaluations),
+            **kept_values(schema, gather, dataset.y_test),
+            **{array.name: networks(array) for array in schema.params},
+        }
+        moved = None
+        if schema.pixel_weights:
+            moved = gather(lambda result: result.weight_delta, tail=dataset.image_shape, fill=np.nan)
+        return ResultBlock(values, moved)

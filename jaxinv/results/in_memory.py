@@ -4,8 +4,9 @@ from collections.abc import Mapping
 
 import xarray as xr
 
+from jaxinv.results.assemble import assemble
 from jaxinv.results.filled import FilledBlocks
-from jaxinv.results.schema import PER_TRIAL, ResultBlock, Schema, WeightSum, assemble
+from jaxinv.results.schema import ResultBlock, Schema, WeightSum
 
 
 class InMemory(FilledBlocks):
@@ -14,7 +15,7 @@ class InMemory(FilledBlocks):
     def __init__(self, schema: Schema, attrs: Mapping[str, str], block: int) -> None:
         super().__init__(schema.trials, block)
         self.schema, self.attrs = schema, dict(attrs)
-        self._arrays = {name: schema.empty(name, schema.trials) for name in PER_TRIAL}
+        self._arrays = {name: schema.empty(name, schema.trials) for name in schema.by_trial}
         self._weights = [WeightSum.zero(schema)] * len(self.sizes)
 
     def todo(self) -> list[tuple[int, int]]:
@@ -25,8 +26,8 @@ class InMemory(FilledBlocks):
         """Take the results of trials first, first + 1, …, which continue one block."""
         trials = self.schema.check(block)
         index = self.check(first, trials)
-        for name in PER_TRIAL:
-            self._arrays[name][:, :, first : first + trials] = getattr(block, name)
+        for name, values in block.values.items():
+            self._arrays[name][:, :, first : first + trials] = values
         self._weights[index] = self._weights[index].add(block)
         self.add(first, trials)
 

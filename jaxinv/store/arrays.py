@@ -6,7 +6,6 @@ from zarr.abc.store import ByteRequest
 from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
 from zarr.storage import MemoryStore
 
-from jaxinv.results.schema import PER_TRIAL
 from jaxinv.store.storage import Storage
 
 ROOT = "results.zarr"
@@ -105,7 +104,8 @@ class Arrays:
 
     def _chunk(self, name: str, index: int) -> tuple[str, tuple[slice, ...]]:
         array = self._arrays[name]
-        axis = PER_TRIAL[name].dims.index("trial") if name in PER_TRIAL else 0
+        dims = getattr(array.metadata, "dimension_names", None) or ()
+        axis = dims.index("trial") if "trial" in dims else 0
         coordinates = ["0"] * array.ndim
         coordinates[axis] = str(index)
         length = array.chunks[axis]

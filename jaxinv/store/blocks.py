@@ -8,11 +8,12 @@ trials to a block writes its chunks anew with the old values in front, so the ol
 """
 
 import hashlib
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 
-from jaxinv.results.schema import PER_TRIAL, ResultBlock, Schema, WeightSum
+from jaxinv.results.schema import ResultBlock, Schema, WeightSum, join
 from jaxinv.store.arrays import Arrays, Damaged, Missing
 from jaxinv.store.hierarchy import FORMAT, MARK
 
@@ -33,7 +34,7 @@ def mark_type(schema: Schema) -> np.dtype:
     return np.dtype(
         [
             ("filled", "<i8"),
-            ("digests", "u1", (len(PER_TRIAL), DIGEST)),
+            ("digests", "u1", (len(schema.by_trial), DIGEST)),
             ("count", "<i8", zero.count.shape),
             ("total", "<f8", zero.total.shape),
             ("digest", "u1", (DIGEST,)),
@@ -59,12 +60,13 @@ class Blocks:
         body, digest = raw[:-DIGEST].tobytes(), raw[-DIGEST:].tobytes()
         if digest != self._digest(MARK, index, filled, body) or not 0 < filled <= self.block:
             raise Damaged(self.arrays.key(MARK, index), "is not the mark of this block of this run")
-        digests = {name: row.tobytes() for name, row in zip(PER_TRIAL, mark["digests"], strict=True)}
+        digests = {name: row.tobytes() for name, row in zip(self.schema.by_trial, mark["digests"], strict=True)}
         return Mark(filled, digests, WeightSum(mark["total"], mark["count"]))
 
-    def read(self, index: int, mark: Mark) -> dict[str, np.ndarray]:
-        """The finished trials of a block; `Damaged` where a chunk is missing or not what the mark says."""
-        found = {name: self.arrays.read(name, index)[:, :, : mark.filled] for name in PER_TRIAL}
+    def read(self, index: int, mark: Mark, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
+        """The finished trials of a block, all variables or some; `Damaged` where a chunk is not what the mark says."""
+        names = self.schema.by_trial if names is None else names
+        found = {name: self.arrays.read(name, index)[:, :, : mark.filled] for name in names}
         for name, rows in found.items():
             if self._digest(name, index, mark.filled, rows.tobytes()) != mark.digests[name]:
                 raise Damaged(self.arrays.key(name, index), "does not hold the values that were written")
@@ -92,19 +94,18 @@ class Blocks:
 
     def write(self, index: int, old: Mark | None, new: ResultBlock) -> None:
         """Put further trials behind those of a block's mark, which must still fit."""
-        rows = {name: np.asarray(getattr(new, name)) for name in PER_TRIAL}
+        rows = new
         weights = WeightSum.zero(self.schema)
         if old is not None:
-            before = self.read(index, old)
-            rows = {name: np.concatenate([before[name], rows[name]], axis=2) for name in PER_TRIAL}
+            rows = join([ResultBlock(self.read(index, old)), new._replace(weight_delta=None)])
             weights = old.weights
         weights = weights.add(new)
-        filled = rows["diverged"].shape[2]
+        filled = rows.trials
         mark = np.zeros((), mark_type(self.schema))
         mark["filled"], mark["count"], mark["total"] = filled, weights.count, weights.total
-        for i, (name, values) in enumerate(rows.items()):
+        for i, name in enumerate(self.schema.by_trial):
             chunk = self.schema.empty(name, self.sizes[index])
-            chunk[:, :, :filled] = values
+            chunk[:, :, :filled] = rows.values[name]
             digest = self._digest(name, index, filled, chunk[:, :, :filled].tobytes())
             mark["digests"][i] = np.frombuffer(digest, np.uint8)
             self.arrays.write(name, index, chunk)
@@ -119,7 +120,7 @@ class Blocks:
 
     def drop(self, index: int) -> None:
         """Forget a block: first for readers, then for the next run, then its values."""
-        for name in ("done", MARK, *PER_TRIAL):
+        for name in ("done", MARK, *self.schema.by_trial):
             self.arrays.remove(name, index)
 
     def _digest(self, name: str, index: int, filled: int, data: bytes) -> bytes:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -55,9 +56,9 @@ class Stored(NamedTuple):
 
     def schema(self) -> tuple[Schema, int]:
         """The stored axes and block length. Only where `own` is there."""
-        fields = {field.name: self.own[field.name] for field in dataclasses.fields(Schema) if field.name != "trials"}
-        axes: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
-        return Schema(**axes, trials=self.trials), self.own["block"]
+        names = {field.name for field in dataclasses.fields(Schema)}
+        axes = {name: value for name, value in self.own.items() if name in names}
+        return Schema.from_dict(axes, self.trials), self.own["block"]
 
 
 def inspect(storage: Storage) -> Stored | None:
@@ -184,6 +185,14 @@ def check_can_hold(folder: str | os.PathLike[str], study: Study, *, fingerprint:
         check_study(storage, stored, study, fingerprint)
     if storage.local:
         _check_access(storage.local)
+
+
+def free_disk_bytes(folder: str | os.PathLike[str]) -> int | None:
+    """Free bytes where a folder is, or will be; None for a URL, whose store does not say."""
+    place = Storage(folder).local
+    if place is None:
+        return None
+    return shutil.disk_usage(next(near for near in (place, *place.absolute().parents) if near.exists())).free
 
 
 def _check_path(root: Path) -> None:

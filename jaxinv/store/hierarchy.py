@@ -1,6 +1,5 @@
 """What lies around the blocks of a run: metadata of Zarr (version 3) made by zarr-python, labels, `study.json`."""
 
-import dataclasses
 import hashlib
 import json
 import warnings
@@ -39,7 +38,6 @@ def build(schema: Schema, block: int, mark_bytes: int, **own: str) -> dict[str, 
       mark_bytes: length of a mark.
       own: further attributes of the group `blocks`.
     """
-    axes = {field.name: getattr(schema, field.name) for field in dataclasses.fields(schema) if field.name != "trials"}
     files: dict[str, Buffer] = {}
     store = MemoryStore(files)
 
@@ -58,7 +56,7 @@ def build(schema: Schema, block: int, mark_bytes: int, **own: str) -> dict[str, 
     with warnings.catch_warnings(), zarr.config.set(WRITE_ALL):
         warnings.simplefilter("ignore")  # consolidated metadata are outside the core specification too
         zarr.create_group(store)
-        zarr.create_group(store, path=BLOCKS, attributes={"format": FORMAT, **axes, "block": block, **own})
+        zarr.create_group(store, path=BLOCKS, attributes={"format": FORMAT, **schema.to_dict(), "block": block, **own})
         make(MARK, ("block", "byte"), (-(-schema.trials // block), mark_bytes), (1, mark_bytes), dtype="u1")
         for name, (dims, dtype, fill, *_), attrs in ((name, v, v.attrs) for name, v in schema.variables.items()):
             shape, chunks = schema.shape(name, schema.trials), schema.shape(name, block)

@@ -3,14 +3,15 @@
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from jaxinv.errors import DataError, InputError
-from jaxinv.results.schema import PER_TRIAL, WeightSum, assemble
+from jaxinv.results.assemble import assemble
+from jaxinv.results.schema import WeightSum
 from jaxinv.store.arrays import ROOT, Arrays, Damaged, Missing
 from jaxinv.store.blocks import Blocks
 from jaxinv.store.folder import Stored, inspect
@@ -50,6 +51,43 @@ def load(folder: str | os.PathLike[str]) -> xr.Dataset:
     return results(storage, blocks, stored.attrs)
 
 
+def read_networks(
+    folder: str | os.PathLike[str], arm: str, rate: int, trials: Sequence[int]
+) -> dict[str, np.ndarray] | None:
+    """The networks that some trials of a stored run ended with: an array [trials, …] for each leaf.
+
+    None where the run does not keep them.
+
+    Args:
+      folder: of the run.
+      arm: one of its arms.
+      rate: position of the learning rate.
+      trials: their numbers.
+
+    Raises:
+      InputError: the folder holds no results, or a trial that is not finished.
+      DataError: a file is damaged.
+    """
+    storage, _, blocks = _open(folder)
+    schema = blocks.schema
+    arrays = schema.networks_of(schema.arms.index(arm))
+    if not arrays:
+        return None
+    numbers = np.asarray(trials)
+    found = {array.leaf: np.empty((len(numbers), *array.shape), array.dtype) for array in arrays}
+    with naming(storage):
+        for index in np.unique(numbers // blocks.block).tolist():
+            mark = blocks.read_mark(index)
+            at = np.flatnonzero(numbers // blocks.block == index)
+            place = numbers[at] - index * blocks.block
+            if mark is None or place.max() >= mark.filled:
+                raise InputError(f"trial: {numbers[at].max()} of {str(storage)!r} is not finished; run the study again")
+            rows = blocks.read(index, mark, [array.name for array in arrays])
+            for array in arrays:
+                found[array.leaf][at] = rows[array.name][array.arms.index(schema.arms.index(arm)), rate, place]
+    return found
+
+
 def describe_progress(folder: str | os.PathLike[str]) -> tuple[int, int]:
     """(finished trials, all trials) of the run in a folder, as its `done` has it."""
     storage, _, blocks = _open(folder)
@@ -58,10 +96,11 @@ def describe_progress(folder: str | os.PathLike[str]) -> tuple[int, int]:
 
 
 def results(storage: Storage, blocks: Blocks, attrs: Mapping[str, str]) -> xr.Dataset:
-    """The Dataset of what is finished; DataError where something is not as written."""
+    """The Dataset of what is finished, without networks; DataError where something is not as written."""
     schema = blocks.schema
-    lazy = sum(schema.nbytes(name) for name in PER_TRIAL) > LAZY_BYTES
-    arrays: dict[str, Any] = {} if lazy else {name: schema.empty(name, schema.trials) for name in PER_TRIAL}
+    names = tuple(schema.per_trial)
+    lazy = sum(schema.nbytes(name) for name in names) > LAZY_BYTES
+    arrays: dict[str, Any] = {} if lazy else {name: schema.empty(name, schema.trials) for name in names}
     done = np.zeros(schema.trials, bool)
     weights = WeightSum.zero(schema)
     with naming(storage):
@@ -76,7 +115,7 @@ def results(storage: Storage, blocks: Blocks, attrs: Mapping[str, str]) -> xr.Da
             part = slice(index * blocks.block, index * blocks.block + mark.filled)
             if part.stop > schema.trials:
                 raise DataError(f"{storage}: grew while it was read; read it again")
-            for name, rows in blocks.read(index, mark).items():
+            for name, rows in blocks.read(index, mark, names).items():
                 if not lazy:
                     arrays[name][:, :, part] = rows
             done[part] = True
@@ -85,7 +124,7 @@ def results(storage: Storage, blocks: Blocks, attrs: Mapping[str, str]) -> xr.Da
             check_weight_delta(blocks.arrays, weights.mean())
     if lazy:
         opened = xr.open_zarr(storage.path(ROOT), chunks=None)
-        arrays = {name: opened.variables[name] for name in PER_TRIAL}
+        arrays = {name: opened.variables[name] for name in names}
     return assemble(schema, arrays, weights if done.all() else None, attrs, done=done)
 
 

@@ -12,7 +12,7 @@ import xarray as xr
 
 from jaxinv.errors import DataError, InputError
 from jaxinv.results.filled import FilledBlocks
-from jaxinv.results.schema import ResultBlock, Schema
+from jaxinv.results.schema import ALWAYS_KEPT, CHOICES, FIRST_KEPT, ResultBlock, Schema
 from jaxinv.store import inventory
 from jaxinv.store.arrays import Arrays, Damaged, Missing
 from jaxinv.store.blocks import Blocks, mark_type
@@ -23,6 +23,9 @@ from jaxinv.store.lock import INVENTORY, Lock, acquire, join
 from jaxinv.store.reading import check_weight_delta, identity, naming, results
 from jaxinv.store.storage import Storage
 from jaxinv.study import Study
+
+KEEPING = {"kept", "metrics", "metric_fingerprints", "test_arms", "test_images", "classes", "params"}
+"""Fields of a schema that say what is kept of each trial."""
 
 
 class Store:
@@ -98,6 +101,8 @@ class Store:
                 stack.callback(lock.release)
                 # Once more: process 0 may have gone before this one held the folder.
                 found = inventory.wait(storage, token, 0)
+                if (stored := inspect(storage)) is not None:
+                    _, schema = _stored_axes(storage, stored, schema, block)
                 store = cls(storage, schema, found.block, found.attrs, lock)
                 store._filled.filled[:] = found.filled
                 store._leads = False
@@ -109,7 +114,7 @@ class Store:
                 stored = inspect(storage)  # once more, now that nobody changes it
                 if stored is not None:
                     check_study(storage, stored, study, fingerprint)
-                    block = _stored_block(storage, stored, schema) or block
+                    block, schema = _stored_axes(storage, stored, schema, block)
                 storage.sweep()
                 store = cls(storage, schema, block, attrs, lock)
                 store._begin(study, stored)
@@ -136,6 +141,8 @@ class Store:
         Raises:
           DataError: the files cannot be written; what was finished before stays finished.
         """
+        kept = {name: values for name, values in block.values.items() if name in self.schema.by_trial}
+        block = block._replace(values=kept)  # 0.1.0 began without some
         trials = self.schema.check(block)
         index = self._filled.check(first, trials)
         self._lock.renew()
@@ -248,13 +255,32 @@ class Store:
         return damaged, hidden
 
 
-def _stored_block(storage: Storage, stored: Stored, schema: Schema) -> int | None:
-    """The store-block length of a folder; InputError where it holds other axes."""
+def _stored_axes(storage: Storage, stored: Stored, schema: Schema, block: int) -> tuple[int, Schema]:
+    """The store-block length and the schema with which a folder goes on; InputError where it holds other axes.
+
+    A run that 0.1.0 began goes on without what 0.1.0 did not keep.
+    """
     if not stored.own:
-        return None
+        return block, schema
     there, block = stored.schema()
+    if there.kept == FIRST_KEPT:
+        kept = tuple(name for name in schema.kept if name not in set(ALWAYS_KEPT) - set(FIRST_KEPT))
+        schema = dataclasses.replace(schema, kept=kept)
     for field in dataclasses.fields(Schema):
         old, new = getattr(there, field.name), getattr(schema, field.name)
-        if field.name != "trials" and old != new:
-            raise InputError(f"out: {str(storage)!r} holds results of other {field.name} ({old} there, {new} here)")
-    return block
+        if field.name == "trials" or old == new:
+            continue
+        if field.name in KEEPING:
+            raise InputError(f"out: the run in {str(storage)!r} keeps {_kept(there)}; give the same, or another folder")
+        raise InputError(f"out: {str(storage)!r} holds results of other {field.name} ({old} there, {new} here)")
+    return block, schema
+
+
+def _kept(schema: Schema) -> str:
+    """In words: what a run keeps of its trials, beyond what all runs keep, and is tested under."""
+    networks = ("params",) if schema.params else ()
+    chosen = [name for name in (*schema.kept, *networks) if name in CHOICES]
+    found = [f"keep={', '.join(chosen)}"] if chosen else []
+    found += [f"metrics={', '.join(schema.metrics)} as they were then"] if schema.metrics else []
+    found += [f"test_arms={', '.join(schema.test_arms)}"] if schema.test_arms else []
+    return " and ".join(found) or "no more of its trials than all runs do"

@@ -17,6 +17,16 @@ class Affine(NamedTuple):
     offset: Array
 
 
+class Transfer(NamedTuple):
+    """The test images under another preprocessing than the networks' own.
+
+    One affine preprocessing of the images as stored; or images that another preprocessing gives, and the identity.
+    """
+
+    affine: Affine
+    test: TestSet
+
+
 class Data(NamedTuple):
     """N training and M test images: uint8 as stored or, where a preprocessing is not affine, float32 as it gives them.
 
@@ -27,6 +37,7 @@ class Data(NamedTuple):
     y_train: Array  # int32 [N]
     test: TestSet
     preprocess_params: Any = None  # where a trial preprocesses each batch
+    transfers: tuple[Transfer, ...] = ()  # under which each network is tested in the end as well
 
 
 def network_inputs(images: jax.Array, affine: Affine | None) -> jax.Array:

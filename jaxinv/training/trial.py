@@ -4,7 +4,7 @@ A trial initialises a network, trains it by minibatch gradient descent, and eval
 
     state = trial.init(key, learning_rate)
     repeat:  state = trial.train(state, …)        `eval_every` updates, each on the next batch of shuffled epochs
-             metrics = trial.evaluate(state, …)   hits and loss over all test images
+             metrics, predictions = trial.evaluate(state, …)    on all test images
     change = trial.weight_change(state, key)      how far the weights moved
 
 `Trial.run` strings these together for one trial. The engine maps each of them over learning rates, arms and trials.
@@ -23,7 +23,7 @@ from jax import lax
 from jaxinv.models import BoundModel
 from jaxinv.training import keys
 from jaxinv.training.augmentation import Augment
-from jaxinv.training.evaluate import EvalMetrics, evaluate
+from jaxinv.training.evaluate import EvalMetrics, Metric, evaluate
 from jaxinv.training.examples import noisy_labels, training_batches
 from jaxinv.training.inputs import Affine, Data, network_inputs
 from jaxinv.training.losses import Loss, cross_entropy
@@ -55,7 +55,10 @@ class TrialResult(NamedTuple):
     hits: jax.Array  # int32 [E]; a count, since compilers round the division differently from program to program
     train_loss: jax.Array  # [E], mean over the updates since the evaluation before
     test_loss: jax.Array  # [E]
-    correct: jax.Array | None  # bool [M] at the last evaluation, where asked for
+    metrics: dict[str, jax.Array]  # [E] each, means over the test images, by name
+    predictions: jax.Array | None  # int16 [M] at the last evaluation, where asked for
+    transfer: EvalMetrics | None  # [test arms], in the end, where there are such
+    networks: tuple[Any, Any] | None  # parameters and model state in the end, where asked for
     diverged: jax.Array  # bool
     weight_delta: jax.Array | None
     layer_delta: jax.Array
@@ -76,7 +79,10 @@ class Trial:
         and lets all affine preprocessings share one wide product. Otherwise it is applied to each batch.
       preprocess: (params, images) -> images, applied to each batch of stored images, where the preprocessing is not
         affine and has to come after an augmentation; None where `Data` holds what it gives.
-      keep_correct: also return which test images were classified correctly at the end.
+      metrics: further ones of the test images, (logits [B, C], labels [B]) -> [B], as (name, function).
+      transfer_folds: for each of `Data.transfers`, whether its affine preprocessing is folded into the first layer.
+      keep_predictions: also return the class that each test image is taken for in the end.
+      keep_networks: also return the parameters and the model state in the end.
     """
 
     model: BoundModel
@@ -90,7 +96,10 @@ class Trial:
     eval_every: int
     fold: bool
     preprocess: Callable[[Any, jax.Array], jax.Array] | None = None
-    keep_correct: bool = False
+    metrics: tuple[tuple[str, Metric], ...] = ()
+    transfer_folds: tuple[bool, ...] = ()
+    keep_predictions: bool = False
+    keep_networks: bool = False
 
     def init(self, key: jax.Array, learning_rate: jax.Array) -> TrainState:
         """The initial weights W_begin, the same under every arm and learning rate."""
@@ -130,10 +139,19 @@ class Trial:
         state, losses = lax.scan(update, state, (steps, batches))
         return state, losses.mean()
 
-    def evaluate(self, state: TrainState, affine: Affine, data: Data) -> EvalMetrics:
-        """Hits and mean loss over all test images."""
+    def evaluate(self, state: TrainState, affine: Affine, data: Data) -> tuple[EvalMetrics, jax.Array | None]:
+        """Metrics over all test images, and the class that each is taken for, int16 [M], where that is kept."""
         params, left = self._folded(state.params, affine)
-        return evaluate(self.model, params, state.model_state, left, data.test, keep_correct=self.keep_correct)
+        metrics, keep = dict(self.metrics), self.keep_predictions
+        return evaluate(self.model, params, state.model_state, left, data.test, metrics=metrics, keep_predictions=keep)
+
+    def transfer(self, state: TrainState, data: Data) -> EvalMetrics | None:
+        """Metrics over the test images under each of the other preprocessings, stacked; None where there is none."""
+        found = []
+        for fold, (affine, test) in zip(self.transfer_folds, data.transfers, strict=True):
+            params, left = (self.model.fold(state.params, *affine), None) if fold else (state.params, affine)
+            found.append(evaluate(self.model, params, state.model_state, left, test)[0])
+        return jax.tree.map(lambda *values: jnp.stack(values), *found) if found else None
 
     def weight_change(self, state: TrainState, key: jax.Array) -> WeightChange:
         """W_end against W_begin; the beginning is made again from the key rather than carried along."""
@@ -142,15 +160,26 @@ class Trial:
         by_pixel = None if first is None or last is None else weight_delta(first, last)
         return WeightChange(by_pixel, layer_delta(begin, state.params))
 
-    def result(self, train_loss: jax.Array, metrics: EvalMetrics, change: WeightChange) -> TrialResult:
+    def result(
+        self,
+        state: TrainState,
+        train_loss: jax.Array,
+        metrics: EvalMetrics,
+        predictions: jax.Array | None,
+        transfer: EvalMetrics | None,
+        change: WeightChange,
+    ) -> TrialResult:
         """What is kept of a trial, from its losses and metrics at E evaluations, stacked along the first axis."""
-        hits, train_loss, test_loss = (jnp.moveaxis(a, 0, -1) for a in (metrics.hits, train_loss, metrics.test_loss))
+        train_loss, metrics = jax.tree.map(lambda a: jnp.moveaxis(a, 0, -1), (train_loss, metrics))
         return TrialResult(
-            hits=hits,
+            hits=metrics.hits,
             train_loss=train_loss,
-            test_loss=test_loss,
-            correct=None if metrics.correct is None else metrics.correct[-1],
-            diverged=self.diverged(test_loss),
+            test_loss=metrics.test_loss,
+            metrics=metrics.means,
+            predictions=predictions,
+            transfer=transfer,
+            networks=(state.params, state.model_state) if self.keep_networks else None,
+            diverged=self.diverged(metrics.test_loss),
             weight_delta=change.weight_delta,
             layer_delta=change.layer_delta,
         )
@@ -162,12 +191,19 @@ class Trial:
     def run(self, key: jax.Array, affine: Affine, learning_rate: jax.Array, data: Data) -> TrialResult:
         """One whole trial."""
 
-        def train_and_evaluate(state: TrainState, first_step: jax.Array) -> tuple[TrainState, Any]:
-            state, train_loss = self.train(state, key, affine, learning_rate, first_step, data)
-            return state, (train_loss, self.evaluate(state, affine, data))
+        def train_and_evaluate(carry: tuple[TrainState, Any], first_step: jax.Array) -> tuple[Any, Any]:
+            state, train_loss = self.train(carry[0], key, affine, learning_rate, first_step, data)
+            metrics, predictions = self.evaluate(state, affine, data)
+            return (state, predictions), (train_loss, metrics)
 
-        state, (train_loss, metrics) = lax.scan(train_and_evaluate, self.init(key, learning_rate), self.first_steps)
-        return self.result(train_loss, metrics, self.weight_change(state, key))
+        begin = self.init(key, learning_rate), self.no_predictions(data)
+        (state, predictions), (train_loss, metrics) = lax.scan(train_and_evaluate, begin, self.first_steps)
+        change = self.weight_change(state, key)
+        return self.result(state, train_loss, metrics, predictions, self.transfer(state, data), change)
+
+    def no_predictions(self, data: Data) -> jax.Array | None:
+        """What stands for predictions before the first evaluation."""
+        return jnp.zeros(len(data.test.position), jnp.int16) if self.keep_predictions else None
 
     @property
     def first_steps(self) -> jax.Array:

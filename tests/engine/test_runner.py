@@ -242,7 +242,7 @@ def test_refuses_what_is_no_study_and_no_results() -> None:
         ({"chunk": 0}, "chunk: 0 is not allowed"),
         ({"devices": 9}, "devices: 9 is not allowed; give a whole number from 1 to 4"),
         ({"devices": 0}, "devices: 0 is not allowed"),
-        ({"per_image": True, "out": "somewhere"}, "per_image: stored runs"),
+        ({"keep": "weights"}, "keep: 'weights' is not known"),
     ],
 )
 def test_refuses_in_one_line(options: dict[str, Any], says: str) -> None:

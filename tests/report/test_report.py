@@ -64,11 +64,9 @@ def store(folder: Path, study: Study, results: xr.Dataset, trials: int | None = 
     weights = np.broadcast_to(
         results.weight_delta.values[:, :, None], (*results.diverged.shape, height, width, channels)
     )
-    block = ResultBlock(
-        *(results[name].values[:, :, :count] for name in ("accuracy", "test_loss", "diverged")),
-        layer_delta=np.zeros((*results.diverged.shape[:2], count, 0), np.float32),
-        weight_delta=weights[:, :, :count],
-    )
+    values = {name: results[name].values[:, :, :count] for name in ("accuracy", "test_loss", "diverged")}
+    values["layer_delta"] = np.zeros((*results.diverged.shape[:2], count, 0), np.float32)
+    block = ResultBlock(values, weights[:, :, :count])
     with Store.open(
         folder, study, schema, fingerprint=results.attrs["data_fingerprint"], attrs=attrs, block=study.trials
     ) as opened:

@@ -27,7 +27,7 @@ from jaxinv.errors import DataError, InputError
 from jaxinv.results.schema import ResultBlock
 from jaxinv.store import Store, load, storage
 from jaxinv.study import Study
-from tests.store.test_store import LAYOUT, check_values, cut_out, fast_folder, fill, open_store, results_of, whole_run
+from tests.store.test_store import LAYOUT, check_values, fast_folder, fill, open_store, results_of, whole_run
 
 ROOT = Path(__file__).parents[2]
 
@@ -308,8 +308,7 @@ def log(path: Path, trials: int) -> None:
 
 def compute(store: Store, counted: Path, pause: float = 0.0, made: ResultBlock | None = None) -> None:
     for first, trials in store.todo():
-        part = slice(first, first + trials)
-        block = cut_out(made, part) if made else results_of(store.schema, first, trials)
+        block = made.part(first, first + trials) if made else results_of(store.schema, first, trials)
         log(counted, trials)
         store.write(first, block)
         time.sleep(pause)

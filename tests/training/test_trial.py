@@ -126,11 +126,11 @@ def test_fold_and_no_fold_agree_in_float64(resolved: ResolvedStudy) -> None:
 
 
 def test_one_trial_has_the_stated_shapes(resolved: ResolvedStudy, data: Data) -> None:
-    result = run(trial_of(resolved, steps=4, eval_every=2, keep_correct=True), affine_of(resolved, 0), data)
+    result = run(trial_of(resolved, steps=4, eval_every=2, keep_predictions=True), affine_of(resolved, 0), data)
     assert result.hits.shape == result.test_loss.shape == (2,)
     assert result.weight_delta.shape == (28, 28, 1)
     assert result.layer_delta.shape == (1,)
-    assert int(result.correct.sum()) == int(result.hits[-1])
+    assert int((result.predictions == resolved.dataset.y_test).sum()) == int(result.hits[-1])
     assert not result.diverged
 
 
@@ -162,9 +162,9 @@ def test_zero_steps_give_zero_change(resolved: ResolvedStudy) -> None:
 def test_test_images_that_fill_the_last_tile_do_not_count(resolved: ResolvedStudy, data: Data) -> None:
     trial, affine = trial_of(resolved), affine_of(resolved, 0)
     state = jax.jit(lambda affine, data: trained(trial, affine, 0.5, data))(affine, data)
-    whole = trial.evaluate(state, affine, data)
+    whole, _ = trial.evaluate(state, affine, data)
     for tile in (999, 3000, 10_000):
-        other = trial.evaluate(state, affine, data_of(resolved, tile))
+        other, _ = trial.evaluate(state, affine, data_of(resolved, tile))
         assert int(other.hits) == int(whole.hits)
         assert float(other.test_loss) == pytest.approx(float(whole.test_loss), rel=1e-6)
 

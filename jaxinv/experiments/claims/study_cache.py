@@ -15,10 +15,12 @@ from jaxinv import store, theory
 from jaxinv.data import Dataset, load_dataset
 from jaxinv.engine import runner
 from jaxinv.engine.devices import local_devices
+from jaxinv.engine.keeping import NOTHING, Keeping
 from jaxinv.engine.resolve import resolve
 from jaxinv.engine.trial_runner import TrialRunner
 from jaxinv.errors import InputError
 from jaxinv.results.cells import Cell, best_rates, cell, mean_over_steps
+from jaxinv.results.schema import join
 from jaxinv.study import Study
 from jaxinv.utils.progress import Report
 
@@ -155,11 +157,11 @@ class StudyCache:
     def per_trial(self, name: str, study: Study) -> PerTrial:
         """A study's weight changes and correct answers trial by trial, at its only learning rate; in memory."""
         if name not in self.per_trial_results:
-            trial_runner = self._trial_runner(study, per_image=True)
+            trial_runner = self._trial_runner(study, Keeping(("correct",)))
             blocks = list(trial_runner.run(range(study.trials)))
-            moved = [block.weight_delta for block in blocks if block.weight_delta is not None]
-            correct = np.concatenate(trial_runner.correct, axis=2)
-            self.per_trial_results[name] = PerTrial(np.concatenate(moved, axis=2)[:, 0], correct[:, 0])
+            whole = join(blocks)
+            assert whole.weight_delta is not None  # of softmax regression
+            self.per_trial_results[name] = PerTrial(whole.weight_delta[:, 0], whole.values["correct"][:, 0])
         return self.per_trial_results[name]
 
     def trainer(self, study: Study) -> Callable[[], object]:
@@ -167,8 +169,8 @@ class StudyCache:
         trial_runner = self._trial_runner(study)
         return lambda: list(trial_runner.run(range(study.trials)))
 
-    def _trial_runner(self, study: Study, *, per_image: bool = False) -> TrialRunner:
-        return TrialRunner(resolve(study, data_dir=self.data_dir), local_devices(self.devices), self.chunk, per_image)
+    def _trial_runner(self, study: Study, keeping: Keeping = NOTHING) -> TrialRunner:
+        return TrialRunner(resolve(study, data_dir=self.data_dir), local_devices(self.devices), self.chunk, keeping)
 
     def bound(self, arm: str) -> float:
         """The learning rate up to which gradient descent is stable at the start of softmax regression under an arm; NaN
