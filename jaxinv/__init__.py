@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from jaxinv.stats import compare as compare
     from jaxinv.stats import compare_all as compare_all
     from jaxinv.store import load as load
+    from jaxinv.store import merge as merge
     from jaxinv.study import Study as Study
 
 __version__ = "0.1.0"
@@ -55,6 +56,7 @@ _HOME = {
     "load_dataset": "data",
     "load_params": "engine.networks",
     "make_trial": "engine.single_trial",
+    "merge": "store",
     "predictor": "engine.networks",
     "relight": "data",
     "run": "engine.runner",
@@ -78,6 +80,7 @@ __all__ = [
     "load_dataset",
     "load_params",
     "make_trial",
+    "merge",
     "predictor",
     "relight",
     "run",

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import ArrayLike
 
 from jaxinv.results.schema import AXIS_ATTRS, Schema, WeightSum
 
@@ -34,7 +35,10 @@ def assemble(
         data["done"] = np.asarray(done)
     dims = {name: schema.variables[name].dims for name in data}
     variables = {name: v if isinstance(v, xr.Variable) else (dims[name], v) for name, v in data.items()}
-    coords = {**schema.coords(), **(arm_coords(schema, json.loads(attrs["study"])) if "study" in attrs else {})}
+    coords = {
+        **schema.coords(),
+        **(arm_coords(json.loads(attrs["study"]), schema.learning_rates) if "study" in attrs else {}),
+    }
     results = xr.Dataset(variables, coords=coords, attrs=dict(attrs))
     for name in data:
         results[name].attrs = schema.variables[name].attrs
@@ -44,16 +48,16 @@ def assemble(
     return results
 
 
-def arm_coords(schema: Schema, study: Mapping[str, Any]) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
+def arm_coords(study: Mapping[str, Any], learning_rates: ArrayLike) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
     """What each arm of a study (`Study.to_dict`) is, as coordinates.
 
     `rate` (arm, learning_rate) is the learning rate that was used: an arm's own takes the place of the axis. Each other
     field that some arm changes is one (arm): what the arm, or the study, has for it.
     """
     arms = [arm if isinstance(arm, dict) else {"preprocess": arm} for arm in study["arms"]]
-    rates = np.empty((len(arms), len(schema.learning_rates)))
+    rates = np.empty((len(arms), np.size(learning_rates)))
     for row, arm in zip(rates, arms, strict=True):
-        row[:] = arm.get("learning_rate", schema.learning_rates)
+        row[:] = arm.get("learning_rate", learning_rates)
     coords: dict[str, tuple[tuple[str, ...], np.ndarray]] = {"rate": (("arm", "learning_rate"), rates)}
     changed = [field for arm in study["arms"] if isinstance(arm, dict) and "own" not in arm for field in arm]
     for field in dict.fromkeys(changed):

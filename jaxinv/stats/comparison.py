@@ -1,6 +1,7 @@
 """Two arms of stored results compared trial by trial, and all pairs of arms with adjusted p-values."""
 
 import itertools
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from jaxinv.stats.paired_trials import paired_trials
 from jaxinv.stats.permutation_tests import sign_flip
 from jaxinv.stats.rank_tests import wilcoxon
 from jaxinv.stats.t_tests import paired_t
+from jaxinv.stats.two_runs import one_run
 from jaxinv.utils.jsonable import jsonable
 from jaxinv.utils.tables import html_rows, html_table, text_rows, text_table
 from jaxinv.utils.text import plain
@@ -141,10 +143,11 @@ class Comparisons:
 
 
 def compare(
-    results: "xr.Dataset",
-    arm_a: str,
-    arm_b: str,
+    results: "xr.Dataset | str | os.PathLike[str]",
+    arm_a: "str | xr.Dataset | os.PathLike[str]",
+    arm_b: str | None = None,
     *,
+    arm: str | None = None,
     learning_rate: float | tuple[float, float] | None = None,
     step: int | None = None,
     metric: str = "accuracy",
@@ -154,11 +157,15 @@ def compare(
     seed: int = 0,
     bootstrap: int = 0,
 ) -> Comparison:
-    """Compare two arms of stored results trial by trial.
+    """Compare two arms of a run, or one arm in two runs of the same trials, trial by trial.
+
+    `compare(results, "normal", "inverted")` compares two arms; `compare("runs/sgd", "runs/adam")` two runs.
 
     Args:
-        results: as `jaxinv.run` returns and `jaxinv.load` reads; trials not `done` yet are not used.
-        arm_a, arm_b: names of arms.
+        results: as `jaxinv.run` returns and `jaxinv.load` reads, or the folder of a run; trials not `done` yet are not
+            used.
+        arm_a, arm_b: names of arms; or, in place of `arm_a` and without `arm_b`, the results or folder of another run.
+        arm: which arm of two runs; may be left out where each has one.
         learning_rate: one of the results', or a pair (a's, b's); needed where they hold several.
         step: an evaluated step; the last by default.
         metric: "accuracy" or "test_loss".
@@ -177,6 +184,7 @@ def compare(
     checks.probability("alpha", alpha)
     whole("seed", seed, 0)
     whole("bootstrap", bootstrap, 0)
+    results, arm_a, arm_b = one_run(results, arm_a, arm_b, arm)
     trials = paired_trials(
         results, arm_a, arm_b, learning_rate=learning_rate, step=step, metric=metric, diverged=diverged
     )

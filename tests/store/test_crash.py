@@ -338,7 +338,7 @@ def kill_scenario(folder: Path, kills: int) -> None:
     def check(seen: xr.Dataset) -> None:
         finished = seen.done.values
         for name in ("accuracy", "test_loss", "diverged", "layer_delta"):
-            expected = getattr(made, name)[:, :, : len(finished)]
+            expected = made.values[name][:, :, : len(finished)]
             assert np.array_equal(seen[name].values[:, :, finished], expected[:, :, finished]), name
 
     def as_others_see_it() -> None:  # in a process of its own, since zarr starts threads
