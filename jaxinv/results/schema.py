@@ -81,6 +81,7 @@ AXIS_ATTRS: dict[str, dict[str, Any]] = {
     "trial": {"long_name": "trial", "units": "1"},
     "step": {"long_name": "updates made", "units": "1"},
     "layer": {"long_name": "layer"},
+    "rate": {"long_name": "learning rate that was used", "units": "1"},
     "test_arm": {"long_name": "arm whose preprocessing the test images have"},
 }
 """Attributes of the axes that have labels."""

@@ -76,7 +76,7 @@ def test_tensorstore_reads_every_array(tmp_path: Path) -> None:
 def test_every_variable_says_what_it_is(tmp_path: Path) -> None:
     results = whole_run(tmp_path)
     with xr.open_zarr(tmp_path / "results.zarr") as seen:
-        for name in results.variables:
+        for name in seen.variables:
             assert seen[name].attrs == results[name].attrs
             assert results[name].attrs["long_name"]
             assert ("units" in results[name].attrs) == (name not in ("arm", "layer"))

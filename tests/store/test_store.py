@@ -12,6 +12,7 @@ import pytest
 import xarray as xr
 import zarr
 
+from jaxinv.arm import Arm
 from jaxinv.errors import DataError, InputError
 from jaxinv.results.in_memory import InMemory
 from jaxinv.results.schema import ResultBlock, Schema, WeightSum
@@ -67,7 +68,10 @@ def results_of(schema: Schema, first: int, trials: int) -> ResultBlock:
 
 def open_store(folder: Path | str, trials: int = 10, block: int = 4, schema: Schema = LAYOUT, **options) -> Store:
     options = {"fingerprint": "data", "attrs": ATTRS, "block": block, **options}
-    return Store.open(folder, make_study(trials), schema.with_trials(trials), **options)
+    study = make_study(trials)
+    if schema.arms != study.arm_names:
+        study = study.replace(arms=tuple(Arm(name, preprocess="normal") for name in schema.arms))
+    return Store.open(folder, study, schema.with_trials(trials), **options)
 
 
 def fill(store: Store, at_most: int | None = None) -> int:
@@ -194,8 +198,9 @@ def test_part_of_a_block(tmp_path: Path) -> None:
         for first, trials in ((0, 4), (4, 5), (5, 1), (3, 2), (8, 3), (12, 4), (-1, 1)):
             with pytest.raises(ValueError, match="do not continue a block"):
                 store.write(first, results_of(LAYOUT, 0, trials))
+        wrong = results_of(LAYOUT, 3, 1)
         with pytest.raises(ValueError, match="accuracy has shape"):
-            store.write(3, results_of(LAYOUT, 3, 1)._replace(accuracy=np.zeros((2, 1, 1, 3))))
+            store.write(3, wrong._replace(values={**wrong.values, "accuracy": np.zeros((2, 1, 1, 3))}))
         fill(store)
         store.finish()
         parts = store.read()
