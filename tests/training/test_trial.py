@@ -68,7 +68,7 @@ def test_weights_match_numpy_in_float64(
 
     def train_and_evaluate(affine: Affine, data: Data) -> tuple[Any, Any]:
         state = trained(trial, affine, rate, data)
-        return state.params, trial.evaluate(state, affine, data)
+        return state.params, trial.evaluate(state, affine, data)[0]
 
     params, metrics = jax.jit(train_and_evaluate)(affine_of(resolved, arm), data)
     np.testing.assert_allclose(params["first"]["weight"].T, weight, atol=2e-6)
