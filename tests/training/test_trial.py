@@ -192,5 +192,6 @@ def test_batch_normalisation_leaves_weights_of_constant_pixels_where_they_were_a
     """Their gradient is 0 in exact arithmetic, and Adam would divide rounding noise by its own size."""
     study = ji.Study(dataset=tiny(), arms=("normal", "inverted", "pixel_mean"), model=model, optimizer="adam")
     delta = ji.run(study.replace(learning_rate=0.01, steps=4, batch_size=20, trials=3)).weight_delta.values
-    assert delta[..., 0, :, :].max() == 0  # no image of the set has anything in its first row
+    # No image of the set has anything in its first row. The initial weights are computed twice, equal to rounding.
+    assert delta[..., 0, :, :].max() < 1e-7
     assert delta[..., 1:, :, :].min() > 0
