@@ -7,8 +7,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from jaxinv.data.grey_values import grey_values
+from jaxinv.data.grey_values import BYTES, UNIT, check_channels, check_value_range, grey_values
 from jaxinv.data.labels import class_labels
+from jaxinv.data.source import read_as_bytes, read_split
 from jaxinv.errors import InputError
 
 
@@ -76,6 +77,69 @@ class Dataset:
         values = {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test, "classes": classes}
         for field, value in values.items():
             object.__setattr__(self, field, _frozen(value) if isinstance(value, np.ndarray) else value)
+
+    @classmethod
+    def from_source(
+        cls,
+        train: Any,
+        test: Any,
+        *,
+        image: str | int | None = None,
+        label: str | int | None = None,
+        name: str = "source",
+        classes: int = 0,
+        value_range: tuple[int, int] | None = None,
+        channels: Literal["first", "last"] | None = None,
+        renumber: bool | None = None,
+    ) -> "Dataset":
+        """The dataset of two sources: datasets of Hugging Face, `tfds.data_source`, torchvision, Grain; lists.
+
+        A source has a length and items in order. Each item is a mapping or a tuple with an image (of Pillow, or
+        whatever NumPy makes an array of, such as a tensor) and a label (a whole number). All images have one shape.
+        They are read one by one into an array of uint8.
+
+        Args:
+            train: the source to train on.
+            test: the source to test on.
+            image: the image's name in mappings, or position in tuples. By default the one usual name that is there
+                ("image", "img", "pixel_values", …), or the first of two.
+            label: the same for the label ("label", "target", …; the second of two).
+            name: what the dataset is called.
+            classes, value_range, channels, renumber: as for `Dataset`. Tensors of PyTorch often have channels "first".
+
+        Raises:
+            InputError: an argument, or an item by its number, that makes no sense.
+
+        >>> import numpy as np
+        >>> items = [{"image": np.full((2, 2), 40 * i, np.uint8), "label": i % 3} for i in range(6)]
+        >>> Dataset.from_source(items[:4], items[4:], classes=3)
+        Dataset('source': 4 + 2 images of 2×2×1, 3 classes)
+        """
+        known = check_value_range(value_range)
+        first = check_channels(channels) == "first"
+        splits = {
+            field: read_split(field, source, image, label, known, first)
+            for field, source in (("train", train), ("test", test))
+        }
+        ranges = {field: split.floats for field, split in splits.items()}
+        if None in ranges.values() and ranges["train"] != ranges["test"]:
+            raise InputError("train and test: one has floats and the other integers; give one kind")
+        if ranges["train"] != ranges["test"]:
+            field = next(field for field in splits if ranges[field] == UNIT)
+            read_as_bytes(field, splits[field].levels)
+        for split in splits.values():
+            split.levels.flags.writeable = False  # so that they need not be copied
+        return cls(
+            x_train=splits["train"].levels,
+            y_train=np.asarray(splits["train"].labels),
+            x_test=splits["test"].levels,
+            y_test=np.asarray(splits["test"].labels),
+            name=name,
+            classes=classes,
+            value_range=None if known is None and ranges["train"] is None else BYTES,
+            channels="last" if first else channels,
+            renumber=renumber,
+        )
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -117,6 +118,11 @@ class TestReading:
         assert_holds(data)
         assert (data.name, data.classes) == ("tfds:tiny_grid", 5)
         assert capfd.readouterr().out == ""
+
+    def test_its_own_data_sources_are_read_alike(self, folder):
+        with quiet():
+            sources: Any = tfds.builder_from_directory(str(folder)).as_data_source()
+        assert_holds(Dataset.from_source(sources["train"], sources["test"], classes=5))
 
     @pytest.mark.parametrize("shape", [(5, 4, 1), (6, 6, 4)])
     def test_other_channels(self, tmp_path, shape):
