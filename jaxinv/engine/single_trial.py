@@ -1,6 +1,7 @@
 """One trial by itself: for those who bring their own `vmap`, `shard_map` or loop."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -42,7 +43,7 @@ def make_trial(
     """
     resolved = resolve(study.replace(arms=(study.arms[0] if arm is None else arm,)))
     group = resolved.groups[0]
-    design = group.trial
+    design = replace(group.trial, optimizer=resolved.treatments[0].optimizer)  # at whatever rate the caller gives
 
     def trial(key: jax.Array, learning_rate: Any, arm: Affine, data: Data) -> TrialResult:
         return design.run(key, arm, learning_rate, data)

@@ -40,6 +40,20 @@ def get_optimizer(optimizer: str | Optimizer, field: str = "optimizer") -> Optim
     return optimizer
 
 
+def update(
+    optimizer: optax.GradientTransformation, gradient: Any, state: Any, params: Any, **extra: Any
+) -> tuple[Any, Any]:
+    """Updates and new state, as `optimizer.update` gives them, which gets those of the extra arguments that it takes.
+
+    Args:
+      extra: `value`, `grad` and `value_fn` (params -> value): the loss of the batch, for line searches and the like.
+    """
+    takes = inspect.signature(optimizer.update).parameters.values()
+    if not any(one.kind is one.VAR_KEYWORD for one in takes):
+        extra = {name: value for name, value in extra.items() if name in {one.name for one in takes}}
+    return optimizer.update(gradient, state, params, **extra)
+
+
 def check_optimizer(field: str, optimizer: Optimizer, params: Any, rates: Sequence[float]) -> bool:
     """Whether an optimizer takes a traced learning rate, found by tracing one update.
 
@@ -56,23 +70,39 @@ def check_optimizer(field: str, optimizer: Optimizer, params: Any, rates: Sequen
     def value_fn(params: Any) -> jax.Array:
         return sum((jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(params)), jnp.zeros(()))
 
-    def update(params: Any, rate: Any) -> Any:
+    def step(params: Any, rate: Any) -> Any:
         made = optimizer(rate)
         if not (hasattr(made, "init") and hasattr(made, "update")):
             raise InputError(f"{field}: a function that returns {made!r}; give one to an optax.GradientTransformation")
-        made = optax.with_extra_args_support(made)
-        extra = {"value": value_fn(params), "grad": params, "value_fn": value_fn}
-        updates, _ = made.update(params, made.init(params), params, **extra)
-        return optax.apply_updates(params, updates)
+        state = made.init(params)
+        if any(map(_is_lookahead, jax.tree.leaves(state, is_leaf=_is_lookahead))):
+            raise InputError(
+                f"{field}: optax.lookahead, which keeps two sets of parameters, is not allowed; give the optimizer "
+                "that it wraps"
+            )
+        return update(made, params, state, params, value=value_fn(params), grad=params, value_fn=value_fn)[0]
+
+    def shapes(tree: Any) -> Any:
+        return jax.tree.map(lambda leaf: leaf.shape, tree)
+
+    def check(rate: float, *traced: Any) -> None:
+        made = jax.eval_shape(step if traced else partial(step, rate=rate), params, *traced)
+        if shapes(made) != shapes(params):
+            raise InputError(
+                f"{field}: its updates have not the shapes of the parameters; give an optimizer that takes the "
+                "gradient of a batch's mean loss"
+            )
 
     try:
-        jax.eval_shape(update, params, jnp.float32(rates[0]))
+        check(rates[0], jnp.float32(rates[0]))
     except InputError:
         raise
     except FAILURES:
         for rate in rates:
             try:
-                jax.eval_shape(partial(update, rate=rate), params)
+                check(rate)
+            except InputError:
+                raise
             except FAILURES as error:
                 raise InputError(
                     f"{field}: at learning rate {rate:g} it cannot update this model's parameters "
@@ -81,6 +111,10 @@ def check_optimizer(field: str, optimizer: Optimizer, params: Any, rates: Sequen
                 ) from error
         return False
     return True
+
+
+def _is_lookahead(part: Any) -> bool:
+    return isinstance(part, optax.LookaheadState)
 
 
 @lru_cache(maxsize=256)

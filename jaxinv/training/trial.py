@@ -21,7 +21,7 @@ import optax
 from jax import lax
 
 from jaxinv.models import BoundModel
-from jaxinv.training import keys
+from jaxinv.training import keys, optimizers
 from jaxinv.training.augmentation import Augment
 from jaxinv.training.evaluate import EvalMetrics, Metric, evaluate
 from jaxinv.training.examples import noisy_labels, training_batches
@@ -116,7 +116,7 @@ class Trial:
         data: Data,
     ) -> tuple[TrainState, jax.Array]:
         """`eval_every` updates from step `first_step` on; the mean of their losses."""
-        optimizer = optax.with_extra_args_support(self.optimizer(learning_rate))
+        optimizer = self.optimizer(learning_rate)
         steps = first_step + jnp.arange(self.eval_every, dtype=jnp.int32)
         batches = training_batches(key, steps, self.batch_size, len(data.x_train), self.train_examples)
 
@@ -133,7 +133,7 @@ class Trial:
 
             (loss, model_state), gradient = jax.value_and_grad(objective, has_aux=True)(state.params)
             extra = {"value": loss, "grad": gradient, "value_fn": lambda params: objective(params)[0]}
-            updates, opt_state = optimizer.update(gradient, state.opt_state, state.params, **extra)
+            updates, opt_state = optimizers.update(optimizer, gradient, state.opt_state, state.params, **extra)
             return TrainState(optax.apply_updates(state.params, updates), model_state, opt_state), loss
 
         state, losses = lax.scan(update, state, (steps, batches))
