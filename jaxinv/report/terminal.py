@@ -19,6 +19,7 @@ def run_summary(results: xr.Dataset) -> dict[str, Any]:
         {
             "arm": cell.arm,
             "learning_rate": cell.learning_rate,
+            "rate": cell.rate,
             "trials": cell.accuracy.n,
             "accuracy": {"mean": cell.accuracy.mean, "sd": cell.accuracy.sd, "ci95": cell.accuracy.ci95},
             "test_loss": {"mean": cell.test_loss.mean, "sd": cell.test_loss.sd},

@@ -20,6 +20,7 @@ from jaxinv.results.selection import (
     metric_values,
     metric_variable,
     rate_index,
+    rates_used,
     step_index,
     steps,
 )
@@ -34,7 +35,8 @@ class Cell:
 
     Attributes:
       arm: its name.
-      learning_rate: the learning rate.
+      learning_rate: its place on the axis of learning rates.
+      rate: the learning rate that was used; an arm's own takes the place of the axis.
       step: how many updates had been made.
       trials: int [T], numbers of the finished trials.
       diverged: bool [T].
@@ -43,6 +45,7 @@ class Cell:
 
     arm: str
     learning_rate: float
+    rate: float
     step: int
     trials: np.ndarray
     diverged: np.ndarray
@@ -93,6 +96,7 @@ def cell(
     return Cell(
         arm=arm_names(results)[arm_at],
         learning_rate=learning_rates(results)[rate_at],
+        rate=float(rates_used(results)[arm_at, rate_at]),
         step=steps(results)[step_at],
         trials=coordinate(results, "trial")[done],
         diverged=diverged_flags(results)[arm_at, rate_at, done],
@@ -114,11 +118,12 @@ def cells(results: "xr.Dataset", step: int | None = None) -> list[Cell]:
     ran = done_trials(results)
     at = step_index(ran, step)
     values = {name: metric_values(ran, name)[..., at].astype(np.float64) for name in metric_names(ran)}
-    trials, diverged = coordinate(ran, "trial"), diverged_flags(ran)
+    trials, diverged, used = coordinate(ran, "trial"), diverged_flags(ran), rates_used(ran)
     return [
         Cell(
             arm=name,
             learning_rate=rate,
+            rate=float(used[a, r]),
             step=steps(ran)[at],
             trials=trials,
             diverged=diverged[a, r],

@@ -57,6 +57,13 @@ def learning_rates(results: "xr.Dataset") -> list[float]:
     return [float(rate) for rate in coordinate(results, "learning_rate")]
 
 
+def rates_used(results: "xr.Dataset") -> np.ndarray:
+    """The learning rates that were used, float64 [A, L]: an arm's own take the place of the axis."""
+    if "rate" in results.coords:
+        return results["rate"].transpose("arm", "learning_rate").values.astype(np.float64)
+    return np.tile(np.asarray(learning_rates(results)), (results.sizes["arm"], 1))
+
+
 def rate_index(results: "xr.Dataset", wanted: float | None) -> int:
     """Where a learning rate is; None: the only one."""
     rates = np.asarray(learning_rates(results))

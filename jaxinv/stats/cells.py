@@ -12,11 +12,13 @@ from jaxinv.stats.descriptive import Summary, summary
 class CellSummary:
     """The figures of a `jaxinv.results.Cell`: of its `trials` finished trials, `diverged` diverged.
 
+    `learning_rate` is the cell's place on the axis, `rate` the learning rate that was used.
     Diverged trials enter a metric's figures wherever they have a finite value; `Summary.n` counts what entered.
     """
 
     arm: str
     learning_rate: float
+    rate: float
     step: int
     trials: int
     diverged: int
@@ -44,6 +46,7 @@ def cell_summary(cell: Cell) -> CellSummary:
     return CellSummary(
         arm=cell.arm,
         learning_rate=cell.learning_rate,
+        rate=cell.rate,
         step=cell.step,
         trials=cell.trials.size,
         diverged=int(cell.diverged.sum()),

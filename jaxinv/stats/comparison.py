@@ -37,6 +37,7 @@ COVERS = (
 class Comparison:
     """Arm a against arm b over the same trials; differences are a - b.
 
+    `learning_rate` holds the arms' places on the axis of learning rates, `rate` the learning rates that were used.
     `n` pairs entered every figure. They are the `done` of the `planned` trials, less `excluded` (dropped because an
     arm diverged, by the policy `diverged_policy`) and `omitted` (a value was not finite). `ci95` and `p_value` are the
     paired t-test's; `effect_size` is d_z, mean over standard deviation of the differences; `superiority` is
@@ -48,6 +49,7 @@ class Comparison:
     arms: tuple[str, str]
     metric: str
     learning_rate: tuple[float, float]
+    rate: tuple[float, float]
     step: int
     n: int
     mean_a: float
@@ -168,7 +170,7 @@ def compare(
         arm: which arm of two runs; may be left out where each has one.
         learning_rate: one of the results', or a pair (a's, b's); needed where they hold several.
         step: an evaluated step; the last by default.
-        metric: "accuracy" or "test_loss".
+        metric: "accuracy", "test_loss", or another variable over all four dims.
         alpha: level for `significant` and for the test of equivalence. `ci95` is 95% whatever alpha is.
         margin: test equivalence within this difference.
         diverged: "include" every trial with a finite value, or "exclude" a pair if either arm diverged.
@@ -211,6 +213,7 @@ def compare(
         arms=trials.arms,
         metric=metric,
         learning_rate=trials.learning_rate,
+        rate=trials.rate,
         step=trials.step,
         n=n,
         mean_a=side_a.mean,

@@ -1,8 +1,9 @@
 """How comparisons are shown: rows, tables and notes of text, for any medium."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from jaxinv.utils.text import interval, number, p_value
+from jaxinv.utils.text import interval, listed, number, p_value
 
 if TYPE_CHECKING:
     from jaxinv.stats.comparison import Comparison, Comparisons
@@ -48,11 +49,12 @@ def rows(comparison: "Comparison") -> list[tuple[str, str]]:
 def table(comparisons: "Comparisons") -> list[list[str]]:
     """A header and one row of text for each pair of arms."""
     made = [["a", "b", "n", "a - b", "95% interval", "p", "p adj.", "d_z", "diverged"]]
+    told = _rates(comparisons) is not None
     for pair in comparisons:
         out = "" if pair.diverged_policy == "include" else " out"
         made.append(
             [
-                *pair.arms,
+                *(arm if told else f"{arm} at {rate:g}" for arm, rate in zip(pair.arms, pair.rate, strict=True)),
                 f"{pair.n:,}",
                 number(pair.difference, "+.4f"),
                 interval(pair.ci95, "+.4f"),
@@ -71,7 +73,7 @@ def notes(comparisons: "Comparisons") -> list[tuple[str, str]]:
     done = f"; {first.done:,} of {first.planned:,} trials done" if first.done < first.planned else ""
     policy = "left out, pair by pair" if first.diverged_policy == "exclude" else "included"
     return [
-        ("at", f"{place(first)}{done}"),
+        ("at", f"{_place(first, _rates(comparisons))}{done}"),
         ("diverged", f"trials of a pair in which either arm diverged; {policy} in every figure"),
         ("p adj.", f"{first.adjustment} over {first.family} tests"),
         ("covers", first.covers),
@@ -79,10 +81,26 @@ def notes(comparisons: "Comparisons") -> list[tuple[str, str]]:
 
 
 def place(comparison: "Comparison") -> str:
-    """Where a comparison was made: metric, step and learning rates."""
-    a, b = comparison.learning_rate
-    rates = f"learning rate {a:g}" if a == b else f"learning rates {a:g} (a) and {b:g} (b)"
-    return f"{comparison.metric}, step {comparison.step:,}, {rates}"
+    """Where a comparison was made: metric, step and the learning rates that were used."""
+    return _place(comparison, _rates([comparison]))
+
+
+def _place(comparison: "Comparison", rates: str | None) -> str:
+    return f"{comparison.metric}, step {comparison.step:,}{f', {rates}' if rates else ''}"
+
+
+def _rates(pairs: "Iterable[Comparison]") -> str | None:
+    """The learning rates of all pairs in words; None where an arm has another one in another pair."""
+    pairs = list(pairs)
+    used = {pair.rate for pair in pairs}
+    if len(used) == 1:
+        ((a, b),) = used
+        return f"learning rate {a:g}" if a == b else f"learning rates {a:g} (a) and {b:g} (b)"
+    each = ((arm, rate) for pair in pairs for arm, rate in zip(pair.arms, pair.rate, strict=True))
+    by_arm = list(dict.fromkeys(each))
+    if len(by_arm) > len(dict(by_arm)):
+        return None
+    return f"learning rates {listed([f'{rate:g} ({arm})' for arm, rate in by_arm])}"
 
 
 def diverged(comparison: "Comparison") -> str:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 class PairedTrials:
     """The values `a` and `b`, float64 [T], of the same trials in two arms, and what became of the others.
 
+    `learning_rate` holds the arms' places on the axis, `rate` the learning rates that were used.
     `planned` trials were asked for, `done` of them have run; `diverged` counts those of the done in which a, b, or
     either diverged; `excluded` were dropped for it by policy, `omitted` for a value that is not finite.
     """
@@ -26,6 +27,7 @@ class PairedTrials:
     arms: tuple[str, str]
     metric: str
     learning_rate: tuple[float, float]
+    rate: tuple[float, float]
     step: int
     planned: int
     done: int
@@ -80,6 +82,7 @@ def paired_trials(
         arms=(cells[0].arm, cells[1].arm),
         metric=metric,
         learning_rate=(cells[0].learning_rate, cells[1].learning_rate),
+        rate=(cells[0].rate, cells[1].rate),
         step=cells[0].step,
         planned=results.sizes["trial"],
         done=either.size,

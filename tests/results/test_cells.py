@@ -133,3 +133,23 @@ def test_what_makes_no_sense_is_refused_in_one_line(call, start):
         call(made())
     assert str(caught.value).startswith(start)
     assert "\n" not in str(caught.value)
+
+
+def test_a_cell_has_the_learning_rate_that_was_used_beside_its_place_on_the_axis():
+    data = made()
+    assert [(one.learning_rate, one.rate) for one in results.cells(data)] == [(0.1, 0.1), (0.5, 0.5)] * 2
+    used = np.array([[0.1, 0.5], [0.001, 0.01]])
+    for own in (
+        data.assign_coords(rate=(("arm", "learning_rate"), used)),
+        data.assign_coords(rate=(("learning_rate", "arm"), used.T)),
+    ):
+        np.testing.assert_array_equal(results.rates_used(own), used)
+        assert [(one.arm, one.learning_rate, one.rate) for one in results.cells(own)] == [
+            ("a", 0.1, 0.1),
+            ("a", 0.5, 0.5),
+            ("b", 0.1, 0.001),
+            ("b", 0.5, 0.01),
+        ]
+        assert results.cell(own, "b", learning_rate=0.5).rate == 0.01
+        assert results.cell(own.sel(arm=["b"]), "b", learning_rate=0.1).rate == 0.001
+        assert results.best_cells(results.mean_over_steps(own))["b"].rate in used[1]

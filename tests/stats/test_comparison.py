@@ -9,6 +9,7 @@ import xarray as xr
 
 from jaxinv import stats
 from jaxinv.errors import DataError, InputError
+from jaxinv.results import cell
 
 DIMS = ("arm", "learning_rate", "trial", "step")
 
@@ -105,6 +106,35 @@ def test_learning_rates_steps_and_metrics_are_chosen():
     assert "learning rates 0.5 (a) and 0.1 (b)" in " ".join(str(own).split())
     single = data.assign_coords(learning_rate=np.array([0.1, 0.5], np.float32))
     assert stats.compare(single, "normal", "inverted", learning_rate=0.1).n == 20
+
+
+def test_the_learning_rates_that_were_used_are_told():
+    data = results(arms=("normal", "inverted", "adam"), rates=(0.3, 3.0))
+    data = data.assign_coords(rate=(("arm", "learning_rate"), [[0.3, 3.0], [0.3, 3.0], [0.001, 0.01]]))
+    pair = stats.compare(data, "normal", "adam", learning_rate=(0.3, 3.0))
+    assert (pair.learning_rate, pair.rate) == ((0.3, 3.0), (0.3, 0.01))
+    assert stats.paired_trials(data, "adam", "normal", learning_rate=3.0).rate == (0.01, 3.0)
+    assert stats.cell_summary(cell(data, "adam", learning_rate=3.0)).rate == 0.01
+    assert "learning rates 0.3 (a) and 0.01 (b)" in " ".join(str(pair).split())
+    assert pair.to_dict()["rate"] == [0.3, 0.01]
+    family = " ".join(str(stats.compare_all(data, learning_rate=3.0)).split())
+    assert "step 50, learning rates 3 (normal), 3 (inverted) and 0.01 (adam) diverged" in family
+    best = stats.compare_all(data, learning_rate={"normal": 0.3, "inverted": 3.0, "adam": 0.3})
+    assert "learning rates 0.3 (normal), 3 (inverted) and 0.001 (adam) diverged" in " ".join(str(best).split())
+
+
+def test_an_arm_with_two_learning_rates_in_a_family_stands_with_each():
+    data = results(arms=("normal", "inverted", "raw"), rates=(0.3, 3.0))
+    family = stats.compare_all(data, learning_rate=(0.3, 3.0))
+    assert "learning rates 0.3 (a) and 3 (b)" in " ".join(str(family).split())
+    data = data.assign_coords(rate=(("arm", "learning_rate"), [[0.3, 3.0], [0.3, 3.0], [0.001, 0.01]]))
+    family = stats.compare_all(data, learning_rate=(0.3, 3.0))
+    assert [row[:2] for row in family.table()[1:]] == [
+        ["normal at 0.3", "inverted at 3"],
+        ["normal at 0.3", "raw at 0.01"],
+        ["inverted at 0.3", "raw at 0.01"],
+    ]
+    assert dict(family.notes())["at"] == "accuracy, step 50"
 
 
 def test_diverged_trials_are_counted_and_in_or_out_by_choice():
