@@ -336,6 +336,7 @@ def check_part(part: dict, names: set[str]) -> None:
         assert one["low"] <= one["high"]
 
 
+@pytest.mark.slow
 class TestScripts:
     def test_headline_in_one_process(self):
         output = run_script("headline", "--parts", "warm", "scale")
@@ -346,7 +347,8 @@ class TestScripts:
         check_part(output["parts"]["warm"], names)
         assert [one["name"] for one in output["parts"]["scale"]["contenders"]] == ["trials_4", "trials_40"]
 
-    def test_commands_of_the_cold_part_run(self, tmp_path):
+    def test_commands_of_the_cold_part_run(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("OMP_NUM_THREADS", "1")
         options = headline.Options(tiny=True)
         dataset, job = headline.write_files(options, tmp_path)
         assert run_process(options.command(2, dataset, "--no-cache"), cwd=str(ROOT)).peak_bytes > 1e8
@@ -366,15 +368,10 @@ class TestScripts:
         assert [(one.value, one.met) for one in memory.ratios] == [(1.2, True), (pytest.approx(1.2), False)]
         assert memory.facts["peak_gb"] == {"4": [1.0], "40": [1.2]}
 
-    @pytest.mark.parametrize(
-        ("part", "names"),
-        [
-            ("mlp", {"jaxinv", "torch_eager", "torch_vmap", "jax_vmap"}),
-            ("cnn", {"jaxinv", "torch_eager", "torch_channels_last", "flax_vmap"}),
-        ],
-    )
-    def test_convnet(self, part, names):
-        check_part(run_script("convnet", "--parts", part)["parts"][part], names)
+    def test_convnet(self):
+        parts = run_script("convnet", "--parts", "mlp", "cnn")["parts"]
+        check_part(parts["mlp"], {"jaxinv", "torch_eager", "torch_vmap", "jax_vmap"})
+        check_part(parts["cnn"], {"jaxinv", "torch_eager", "torch_channels_last", "flax_vmap"})
 
     def test_sharing(self):
         output = run_script("sharing", "--repeats", "1")
@@ -400,6 +397,7 @@ class TestPrecision:
         logits, _ = model.apply(params, state, jnp.full((1, 1, 1, 1), 7.0), train=False, key=None)
         assert float(logits[0, 0]) == np.float32(8.75) + np.float32(0.3)
 
+    @pytest.mark.slow
     def test_digits_that_float32_has_change_nothing(self):
         study = ji.Study(dataset=tiny(), trials=3, steps=5, batch_size=20)
         exact, full, half = (

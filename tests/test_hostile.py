@@ -71,8 +71,9 @@ FLAGS = st.one_of(
 )
 
 
+@pytest.mark.slow
 @given(flags=st.lists(FLAGS, max_size=3))
-@settings(max_examples=40, suppress_health_check=REUSED)
+@settings(max_examples=25, suppress_health_check=REUSED)
 def test_run_takes_or_refuses_any_flags(
     place: Path, capsys: pytest.CaptureFixture[str], flags: list[tuple[str, ...]]
 ) -> None:
@@ -87,6 +88,7 @@ def spare(place: Path) -> Path:
     return shutil.copytree(place / "run", place / "spare")
 
 
+@pytest.mark.slow
 @given(
     command=st.sampled_from(["compare", "power"]),
     arms=st.lists(st.sampled_from(["normal", "inverted", "zca", "", "<b>", "a\nb"]), max_size=3),
@@ -108,6 +110,7 @@ def test_reading_commands_take_or_refuse_any_arguments_and_change_nothing(
     assert contents(spare) == before
 
 
+@pytest.mark.slow
 @given(which=st.integers(0, 10**6), seed=st.integers(0, 10**6), how=st.sampled_from(["flip", "cut", "fill", "empty"]))
 @settings(max_examples=60, suppress_health_check=REUSED)
 def test_a_damaged_run_is_read_rightly_or_refused(
@@ -202,6 +205,7 @@ def test_bench_leaves_a_stored_run_alone(place: Path, capsys: pytest.CaptureFixt
     assert contents(place / "run") == before
 
 
+@pytest.mark.slow
 def test_a_sound_result_of_another_machine_is_taken(tmp_path: Path) -> None:
     study = Study(dataset=tiny(), trials=2, steps=2, batch_size=10)
     result = bench.measure(study, most=2, progress=False)

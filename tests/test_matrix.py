@@ -43,7 +43,7 @@ def test_real_rgb(capsys: pytest.CaptureFixture[str], shared_data: Path) -> None
     path = shared_data / "cifar10-subset.npz"
     if not path.exists():
         pytest.skip("no RGB images beside the checkout")
-    arms = ["normal", "channel_mean", "pixel_mean", "lcn"]
+    arms = ["normal", "channel_mean", "pixel_mean"]
     flags = ["--dataset", str(path), "--model", "cnn", "--optimizer", "adam", "--learning-rate", "0.003"]
     assert cli.main(["run", *flags, "--arms", *arms, "--steps", "40", "--trials", "2", "--quiet", "--json"]) == cli.DONE
     for row in json.loads(capsys.readouterr().out)["arms"]:

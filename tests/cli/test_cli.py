@@ -211,6 +211,7 @@ def spawn(*arguments: str, folder: Path) -> subprocess.Popen[str]:
         signal.signal(signal.SIGINT, before)
 
 
+@pytest.mark.slow
 def test_replicate_makes_everything_that_it_promises(tmp_path: Path) -> None:
     process = spawn("replicate", "--chains", "2", "--trials", "6", "--json", "--quiet", folder=tmp_path)
     out, err = process.communicate(timeout=300)
@@ -237,6 +238,7 @@ def test_replicate_makes_everything_that_it_promises(tmp_path: Path) -> None:
     assert (folder / "independent" / "study.json").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_run_says_how_to_go_on(tmp_path: Path, number: signal.Signals) -> None:
     arguments = ("run", "--steps", "2000", "--trials", "4000", "--out", "kept")
@@ -262,6 +264,7 @@ def test_shells_can_complete(capsys: pytest.CaptureFixture[str], shell: str) -> 
     assert "--learning-rate" in script
 
 
+@pytest.mark.slow
 def test_verbose_says_what_is_done(tmp_path: Path, npz: str) -> None:
     small = [word for word in SMALL if word != "--quiet"]
     process = spawn("run", "--dataset", npz, *small, "--out", "kept", "--verbose", folder=tmp_path)
@@ -326,6 +329,7 @@ def test_ctrl_c_where_python_loses_exceptions_comes_again() -> None:
         signal.signal(signal.SIGINT, before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shell", "status", "says"),
     [
@@ -373,6 +377,7 @@ def test_a_terminal_gets_errors_without_boxes_or_colours(arguments: str, says: s
     assert err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_terminal_gets_a_bar_that_is_gone_in_the_end(tmp_path: Path, npz: str) -> None:
     pty = pytest.importorskip("pty")
     ours, theirs = pty.openpty()

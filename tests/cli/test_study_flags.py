@@ -90,6 +90,7 @@ def test_bad_flags_get_one_line_and_status_2(
     assert says in err
 
 
+@pytest.mark.slow
 def test_a_study_file_makes_the_same_study_and_flags_override_it(
     capsys: pytest.CaptureFixture[str], npz: str, tmp_path: Path
 ) -> None:

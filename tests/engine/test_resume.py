@@ -105,7 +105,7 @@ def launch(folder: Path, out: str, count: int, *, trials: int = 240) -> list[sub
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("count", [1, 2, 4])
+@pytest.mark.parametrize("count", [1, 3])
 def test_any_number_of_processes_gives_the_same(folder: Path, whole: xr.Dataset, count: int) -> None:
     summaries = [complete(process) for process in launch(folder, f"together{count}", count)]
     assert all(not summary for summary in summaries[1:])
@@ -114,12 +114,12 @@ def test_any_number_of_processes_gives_the_same(folder: Path, whole: xr.Dataset,
 
 @pytest.mark.slow
 def test_a_process_that_dies_takes_no_results_along(folder: Path, whole: xr.Dataset) -> None:
-    processes = launch(folder, "bereft", 4)
+    processes = launch(folder, "bereft", 3)
     root = folder / "bereft" / "results.zarr" / "zarr.json"  # written when all around the blocks is there
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and (not root.exists() or store.describe_progress(folder / "bereft")[0] == 0):
         time.sleep(0.1)
-    processes[3].kill()
+    processes[2].kill()
     for process in processes:
         process.communicate(timeout=240)
     done, total = store.describe_progress(folder / "bereft")

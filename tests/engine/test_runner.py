@@ -57,6 +57,7 @@ def test_learning_happens_and_the_border_stays(whole: xr.Dataset) -> None:
     assert float(delta.sel(arm="inverted")[0].min()) > 0.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunk", [1, 7, 64])
 def test_chunks_change_nothing(whole: xr.Dataset, chunk: int) -> None:
     same(ji.run(SMALL, chunk=chunk), whole)
@@ -107,6 +108,7 @@ def test_one_trace_for_arms_chunks_and_repeats() -> None:
     assert traces == first
 
 
+@pytest.mark.slow
 def test_learning_rates_are_an_axis_of_the_same_trials() -> None:
     """Each learning rate of a grid gives what it gives alone."""
     grid = ji.run(SMALL.replace(learning_rate=(0.05, 0.5)))
@@ -117,6 +119,7 @@ def test_learning_rates_are_an_axis_of_the_same_trials() -> None:
             np.testing.assert_allclose(a, b, rtol=1e-5, err_msg=name)
 
 
+@pytest.mark.slow
 def test_arms_are_paired_and_independent_of_each_other(whole: xr.Dataset) -> None:
     """An arm gives the same beside others, alone, and as an arm of one's own that is not folded."""
     alone = ji.run(SMALL.replace(arms=("inverted",)))
@@ -143,6 +146,7 @@ def test_diverged_trials_are_flagged_and_left_out_of_the_mean_weight_change() ->
     assert np.isfinite(results.weight_delta.sel(learning_rate=0.1)).all()
 
 
+@pytest.mark.slow
 def test_an_image_that_an_arm_turns_into_nan_flags_the_trials_that_see_it() -> None:
     def poison(params: Any, x: Any) -> Any:
         return jax.numpy.where(x.sum((1, 2, 3), keepdims=True) == params, jax.numpy.nan, x / 255.0)
@@ -162,6 +166,7 @@ def test_per_image_correctness_adds_up_to_the_accuracy(whole: xr.Dataset) -> Non
     np.testing.assert_allclose(results.correct.mean("image"), results.accuracy.isel(step=-1), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_memory_that_runs_out_halves_the_chunk(whole: xr.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     call, sizes = program.Program.__call__, []
 
@@ -180,9 +185,10 @@ def test_memory_that_runs_out_halves_the_chunk(whole: xr.Dataset, monkeypatch: p
 
     monkeypatch.setattr(program.Program, "__call__", none_left)
     with pytest.raises(ji.DataError, match="one trial at a time does not fit"):
-        ji.run(SMALL)
+        ji.run(SMALL, chunk=2, devices=1)
 
 
+@pytest.mark.slow
 def test_a_stored_run_resumes_and_grows(tmp_path: Any, whole: xr.Dataset) -> None:
     class Stop(Exception):
         pass
@@ -275,6 +281,7 @@ def test_devices_read_training_images_where_they_are(dtype: Any) -> None:
     assert {part.data.unsafe_buffer_pointer() for part in placed.addressable_shards} == {copy.ctypes.data}
 
 
+@pytest.mark.slow
 def test_without_jit_run_is_refused_and_make_trial_works() -> None:
     with jax.disable_jit():
         with pytest.raises(ji.InputError, match=r"^jax_disable_jit: True is not allowed; give False, or .*make_trial"):

@@ -351,6 +351,7 @@ def test_zeros_train_faster(wait, wanted, monkeypatch):
     assert judge("zeros-train-faster", data=data).verdict == "inconclusive"  # not mostly zero
 
 
+@pytest.mark.slow
 def test_zeros_and_no_zeros_run_the_same_program(monkeypatch):
     """Evaluation, which may leave dark pixels out, must not make two programs of them."""
     data, before = tiny(test=300), len(program._programs)

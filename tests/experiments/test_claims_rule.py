@@ -163,6 +163,7 @@ def test_ratio_covers_the_true_ratio():
     assert 0.935 <= hits / 2000 <= 0.965
 
 
+@pytest.mark.slow
 def test_wrong_verdicts_at_the_boundary_are_as_rare_as_promised():
     """At a true figure on the margin itself, either definite verdict is wrong in 2.5% of cases."""
     rng = np.random.default_rng(8)
@@ -171,6 +172,7 @@ def test_wrong_verdicts_at_the_boundary_are_as_rare_as_promised():
         assert 0.018 <= drawn.count(wrong) / 3000 <= 0.033
 
 
+@pytest.mark.slow
 def test_family_of_true_parts_is_refuted_no_more_often_than_promised():
     """Four figures that each sit on their margin: Holm keeps a refutation of any of them at 2.5%."""
     rng = np.random.default_rng(9)

@@ -62,6 +62,7 @@ def scattered() -> Dataset:
 REAL = ["inverting-lowers-accuracy", "zero-pixels-never-move", "training-finds-others", "border-explains-it"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("few")
 @pytest.mark.parametrize(
     ("make", "wanted"),
@@ -78,6 +79,7 @@ def test_verdicts_follow_the_data(make, wanted):
         assert claim["verdict"] in allowed, claims.table(result)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("few")
 def test_same_functions_by_formula():
     found = claims.CLAIMS["same-functions"].judge(StudyCache(little()))
@@ -85,6 +87,7 @@ def test_same_functions_by_formula():
     assert found.effect < 1e-10
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("few")
 def test_folder_is_resumed_grown_and_told_apart(tmp_path, monkeypatch):
     names = ["border-explains-it", "channel-mean-helps", "channel-mean-helps"]

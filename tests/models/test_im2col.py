@@ -189,6 +189,7 @@ def test_the_drop_in_equals_lax(lhs: Any, rhs: Any, options: Any, product: bool)
         assert used == product
 
 
+@pytest.mark.slow
 def test_layers_of_flax_accept_the_drop_in():
     images = draw((2, 8, 7, 3))[0].astype(jnp.float32)
     nnx_layer = lambda **how: nnx.Conv(3, 4, (3, 3), strides=(2, 1), rngs=nnx.Rngs(0), **how)  # noqa: E731

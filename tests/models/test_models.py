@@ -17,7 +17,16 @@ DENSE = ["softmax", "softmax_nobias", "mlp", "mlp_nobias", "mlp_bn"]
 CONVOLUTIONAL = ["cnn", "cnn_bn", "deep_mnist"]
 ALL = DENSE + CONVOLUTIONAL
 SIZED = ["mlp:7,12", "mlp_nobias:12,7,5", "mlp_bn:12,7,5", "cnn:4,6,8", "cnn_bn:3,5"]
-EVERYWHERE = [(name, (8, 8, 1)) for name in ALL] + [(name, (9, 6, 3)) for name in ALL if name != "deep_mnist"]
+
+
+def slow_convolutions(*arguments: Any) -> Any:
+    """The arguments of a test, the first the name of a network: convolutions take long to compile."""
+    convolutional = arguments[0].startswith(tuple(CONVOLUTIONAL))
+    return pytest.param(*arguments, marks=[pytest.mark.slow] if convolutional else [])
+
+
+EVERYWHERE = [slow_convolutions(name, (8, 8, 1)) for name in ALL]
+EVERYWHERE += [slow_convolutions(name, (9, 6, 3)) for name in ALL if name != "deep_mnist"]
 ORDER = ("first", "second", "third")
 KEY = jax.random.key(0)
 
@@ -130,7 +139,7 @@ def torch_network(name: str, params: Any, state: Any, shape: tuple[int, int, int
     return nn.Sequential(*layers), names
 
 
-@pytest.mark.parametrize(("name", "shape"), EVERYWHERE + [(name, (8, 8, 1)) for name in SIZED])
+@pytest.mark.parametrize(("name", "shape"), EVERYWHERE + [slow_convolutions(name, (8, 8, 1)) for name in SIZED])
 def test_gradients_equal_those_of_pytorch(name: str, shape: tuple[int, int, int]):
     """All parameters, float64, in training (in evaluation for `deep_mnist`, whose dropout draws other numbers)."""
     torch = pytest.importorskip("torch")
@@ -181,7 +190,7 @@ def test_fold_is_exact(name: str, shape: tuple[int, int, int]):
         equal(folded(params), plain(params))
 
 
-@pytest.mark.parametrize("name", ["softmax_nobias", "mlp", "cnn_bn"])
+@pytest.mark.parametrize("name", [*map(slow_convolutions, ["softmax_nobias", "mlp", "cnn_bn"])])
 def test_folded_and_unfolded_training_agree_over_ten_steps(name: str):
     with jax.enable_x64(True):
         model, shape = get_model(name), (8, 8, 1)
@@ -232,7 +241,7 @@ def test_convolutions_fold_every_arm_but_a_scale_per_pixel(name: str):
     assert {"normal", "inverted", "pixel_mean", "channel_zscore"} <= set(folded)
 
 
-@pytest.mark.parametrize("name", SIZED)
+@pytest.mark.parametrize("name", [*map(slow_convolutions, SIZED)])
 def test_every_affine_preprocessing_that_folds_gives_the_same_network(name: str):
     images = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 3), np.uint8)
     chosen = [preprocess.get_preprocess(arm) for arm in registry.PREPROCESSINGS]
@@ -317,7 +326,7 @@ def test_sizes_make_models_of_their_own_that_are_kept():
     assert len(deep) == 13
 
 
-@pytest.mark.parametrize("name", ["mlp", "cnn_bn"])
+@pytest.mark.parametrize("name", [*map(slow_convolutions, ["mlp", "cnn_bn"])])
 def test_many_networks_at_once_equal_one_at_a_time(name: str):
     network, keys = get_model(name).bind((8, 8, 1), 3), jax.random.split(KEY, 3)
     images, _ = batch((8, 8, 1), dtype=np.float32)
@@ -333,6 +342,7 @@ def test_many_networks_at_once_equal_one_at_a_time(name: str):
         equal(jax.tree.map(lambda a, i=i: a[i], together), jax.jit(trial)(keys[i]), 2e-5)
 
 
+@pytest.mark.slow
 def test_dropout_halves_the_units_and_only_in_training():
     """Over many keys the mean logits are those of evaluation: the layer after dropout is linear, and what is kept is
     doubled."""
@@ -364,6 +374,7 @@ def test_too_small_to_pool(name: str, shape: tuple[int, int, int], times: int):
     get_model(name).init(KEY, (2**times, 2**times, 1), 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "rate", "least"), [("mlp", 0.1, 0.75), ("cnn", 0.1, 0.8), ("cnn_bn", 0.1, 0.88)])
 def test_fifty_updates_teach_something(name: str, rate: float, least: float):
     """50 updates of 100 digits: accuracy on 1,000 others, evaluated as a study evaluates them."""

@@ -20,6 +20,7 @@ def run(monkeypatch, capsys):
     return run
 
 
+@pytest.mark.slow
 def test_json_is_one_object(run):
     found = json.loads(run("--json", "--arms", "pixel_zscore", "lcn", "histogram"))
     assert [row["name"] for row in found["arms"]] == ["pixel_zscore", "lcn", "histogram"]

@@ -58,6 +58,7 @@ def in_a_process(scenario: str, *arguments: object, prefix: tuple[str, ...] = ()
     return output.split()
 
 
+@pytest.mark.slow
 def test_killed_at_every_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Deterministic: die before the n-th file is put in place, for every n of a run that begins, goes on and grows."""
     write = storage.Storage.write
@@ -109,6 +110,7 @@ def test_killed_at_every_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert grown == 1
 
 
+@pytest.mark.slow
 def test_killed_at_random(tmp_path: Path) -> None:
     """SIGKILL, 20 times, to a process that writes as fast as it can, while the run also grows."""
     kills, computed, trials = map(int, in_a_process("kill", tmp_path / "killed", 20))
@@ -128,6 +130,7 @@ def test_lock(tmp_path: Path) -> None:
     assert (refused, after_kill) == (pid, "taken")
 
 
+@pytest.mark.slow
 def test_several_processes(tmp_path: Path) -> None:
     """Four processes of one run, one killed; two of another finish it; nothing is computed twice."""
     at_once = whole_run(tmp_path / "at once", 100)
@@ -147,6 +150,7 @@ def test_full_disk(tmp_path: Path) -> None:
     assert int(finished) == int(kept) > 0
 
 
+@pytest.mark.slow
 def test_disk_fills_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stand-in for a quota: no more than so many bytes in all, in steps of 700."""
     opened, room = Path.open, 0

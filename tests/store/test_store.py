@@ -275,6 +275,7 @@ def test_large_results_are_lazy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     xr.testing.assert_identical(lazy, arrays)
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     schema = Schema(("a", "b"), (0.1,), tuple(range(200)), ("w",), (3, 3, 1), True, 0)
     monkeypatch.setattr(reading, "LAZY_BYTES", 1 << 20)

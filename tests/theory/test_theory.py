@@ -137,6 +137,7 @@ def test_gradient_descent_is_stable_below_the_bound_and_unstable_above(arm):
         assert (steps < 0).all() if falls else (steps > 0).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arm", ["normal", "inverted", "pixel_mean"])
 def test_first_step_on_mnist_goes_down_below_the_bound_and_up_above(arm, mnist):
     """From W = 0 along the steepest direction of the bowl, as far as the gradient points that way (NumPy float64)."""
@@ -153,6 +154,7 @@ def test_first_step_on_mnist_goes_down_below_the_bound_and_up_above(arm, mnist):
     assert loss(-0.97 * bound * gradient) < np.log(10) < loss(-1.03 * bound * gradient)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arm", ["normal", "inverted", "pixel_mean"])
 def test_runner_descends_steadily_below_the_bound_and_not_far_above(arm, mnist):
     """The runner itself: batches of all images, and the loss on those same images after every step."""
@@ -167,6 +169,7 @@ def test_runner_descends_steadily_below_the_bound_and_not_far_above(arm, mnist):
     assert (above > 0).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "arm"),
     [
@@ -213,6 +216,7 @@ def test_weights_for_inverted_images_from_weights_for_normal_ones(mnist):
     assert found.max_difference <= 1e-10
 
 
+@pytest.mark.slow
 def test_train_one_ends_where_the_trial_of_a_study_ends(mnist):
     study = Study(dataset=mnist, steps=30, learning_rate=(0.005, 0.02), trials=3)
     results = run(study, per_image=True, progress=False)

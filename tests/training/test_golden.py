@@ -13,7 +13,7 @@ from jaxinv.study import Study
 from jaxinv.training import keys
 from jaxinv.training.inputs import Affine, Data
 from tests.datasets import tiny
-from tests.models.test_models import CONVOLUTIONAL, DENSE
+from tests.models.test_models import slow_convolutions
 
 # the loss of the batch, the loss of all test images afterwards, and the norm of all parameters afterwards
 GOLDEN = {
@@ -37,7 +37,7 @@ def test_every_built_in_network_has_golden_numbers() -> None:
     assert set(GOLDEN) == set(registry.MODELS)
 
 
-@pytest.mark.parametrize("model", [*DENSE, *(pytest.param(model, marks=pytest.mark.slow) for model in CONVOLUTIONAL)])
+@pytest.mark.parametrize("model", [*map(slow_convolutions, registry.MODELS)])
 def test_one_update_gives_the_golden_numbers(model: str) -> None:
     study = Study(dataset=tiny(), arms=("inverted",), model=model, steps=1, batch_size=20, learning_rate=0.1, seed=3)
     resolved = resolve(study)

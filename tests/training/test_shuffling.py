@@ -25,6 +25,7 @@ def test_is_a_bijection(n: int) -> None:
         np.testing.assert_array_equal(np.sort(order), np.arange(n))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [2, 3, 4, 5, 6])
 def test_all_orders_of_a_few_are_equally_likely(n: int) -> None:
     drawn = orders(n, 20_000)

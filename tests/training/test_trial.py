@@ -54,7 +54,7 @@ def run(trial: Trial, affine: Affine, data: Data, rate: float = 0.5) -> Any:
     return jax.jit(trial.run)(KEY, affine, jnp.float32(rate), data)
 
 
-@pytest.mark.parametrize("fold", [True, False])
+@pytest.mark.parametrize("fold", [True, pytest.param(False, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("arm", "name", "rate"), [(0, "normal", 0.5), (1, "inverted", 0.02)])
 def test_weights_match_numpy_in_float64(resolved: ResolvedStudy, arm: int, name: str, rate: float, fold: bool) -> None:
     steps = 10
@@ -105,6 +105,7 @@ def test_a_size_that_is_the_default_changes_nothing_to_the_last_bit(models: tupl
         np.testing.assert_array_equal(results[name][0].values, results[name][1].values, err_msg=name)
 
 
+@pytest.mark.slow
 def test_fold_and_no_fold_agree_in_float64(resolved: ResolvedStudy) -> None:
     with jax.enable_x64(True):
         weights = []
@@ -132,6 +133,7 @@ def test_one_trial_has_the_stated_shapes(resolved: ResolvedStudy, data: Data) ->
     assert not result.diverged
 
 
+@pytest.mark.slow
 def test_the_published_chain_is_one_long_trial(resolved: ResolvedStudy, data: Data) -> None:
     """Evaluating a chain does not disturb it: the last of many evaluations is the only one of the same chain."""
     often, once = (
@@ -157,6 +159,7 @@ def test_zero_steps_give_zero_change(resolved: ResolvedStudy) -> None:
     assert float(change.layer_delta.max()) == 0.0
 
 
+@pytest.mark.slow
 def test_test_images_that_fill_the_last_tile_do_not_count(resolved: ResolvedStudy, data: Data) -> None:
     trial, affine = trial_of(resolved), affine_of(resolved, 0)
     state = jax.jit(lambda affine, data: trained(trial, affine, 0.5, data))(affine, data)
@@ -186,6 +189,7 @@ def test_cross_entropy_matches_numpy() -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["mlp_bn", "mlp_bn:16,8"])
 def test_batch_normalisation_leaves_weights_of_constant_pixels_where_they_were_also_with_adam(model: str) -> None:
     """Their gradient is 0 in exact arithmetic, and Adam would divide rounding noise by its own size."""
