@@ -221,6 +221,20 @@ def parse_arm(text: str) -> Arm:
     return Arm(name.strip(), **fields)
 
 
+def arm_text(arm: Arm) -> str | None:
+    """The text of an arm, from which `parse_arm` makes it again; None for one that has none, such as with functions.
+
+    >>> arm_text(Arm("slow", optimizer="adam", learning_rate=(0.001, 0.01)))
+    'slow: optimizer=adam learning_rate=0.001,0.01'
+    """
+    values = {field: as_tuple(value) or (value,) for field, value in arm.changes.items()}
+    text = f"{arm.name}: " + " ".join(f"{field}={','.join(map(str, value))}" for field, value in values.items())
+    try:
+        return text if parse_arm(text) == arm else None
+    except InputError:
+        return None
+
+
 def _number(read: Callable[[str], Any], text: str) -> Any:
     """The number that a text is, or the text, which the field's check then refuses."""
     try:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 import jaxinv as ji
-from jaxinv.arm import ARM_FIELDS, cross, parse_arm
+from jaxinv.arm import ARM_FIELDS, arm_text, cross, parse_arm
 from jaxinv.errors import InputError
 
 
@@ -38,9 +38,24 @@ from jaxinv.errors import InputError
 )
 def test_text_makes_an_arm(text: str, arm: ji.Arm) -> None:
     assert parse_arm(text) == arm
+    assert parse_arm(str(arm_text(arm))) == arm
     study = ji.Study(arms=("normal", text), learning_rate=(0.1, 0.5))
     assert study.arms == ("normal", arm)
     assert ji.Study.from_json(study.to_json()) == study
+
+
+@pytest.mark.parametrize(
+    "arm",
+    [
+        ji.Arm("x"),
+        ji.Arm("x: y", model="mlp"),
+        ji.Arm(" x", model="mlp"),
+        ji.Arm("x", learning_rate=(0.1,)),
+        ji.Arm("x", loss=lambda logits, labels: logits[:, 0]),
+    ],
+)
+def test_arms_that_no_text_makes_have_none(arm: ji.Arm) -> None:
+    assert arm_text(arm) is None
 
 
 def test_text_sets_every_field_of_an_arm() -> None:

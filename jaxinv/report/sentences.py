@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from jaxinv import registry
+from jaxinv.arm import Arm, arm_text
 from jaxinv.report.study import StoredStudy
 from jaxinv.stats import Comparison
 from jaxinv.stats.comparison import COVERS
@@ -155,14 +156,22 @@ def run_command(study: StoredStudy) -> str | None:
     """`jaxinv run` with every field of the study, or None where the command has no way to say one."""
     words: list[str] = ["jaxinv", "run"]
     for name, value in study.study.items():
-        if name in LATER_FIELDS and value == LATER_FIELDS[name]:
+        if value is None or (name in LATER_FIELDS and value == LATER_FIELDS[name]):
             continue
-        items: list[Any] = value if isinstance(value, list) else [value]
-        if name in LATER_FIELDS or any(isinstance(item, dict) for item in items):
+        items = [_argument(item) for item in (value if isinstance(value, list) else [value])]
+        if None in items:
             return None
-        if value is not None:
-            words += [f"--{name.replace('_', '-')}", *(shlex.quote(str(item)) for item in items)]
+        words += [f"--{name.replace('_', '-')}", *(shlex.quote(str(item)) for item in items)]
     return " ".join(words)
+
+
+def _argument(value: Any) -> Any:
+    """A value, or an arm, as it stands on the command line; None for objects of the user's own."""
+    if not isinstance(value, dict):
+        return value
+    if "own" in value or any(isinstance(item, dict) for item in value.values()):
+        return None
+    return arm_text(Arm(**value))
 
 
 def python(study: StoredStudy) -> str:

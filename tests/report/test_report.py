@@ -13,6 +13,7 @@ import pytest
 import xarray as xr
 
 from jaxinv import cli, stats
+from jaxinv.arm import Arm
 from jaxinv.data import Dataset
 from jaxinv.errors import DataError, InputError
 from jaxinv.plots.style import new_figure
@@ -257,8 +258,15 @@ def test_a_run_that_is_not_finished_says_so(tmp_path):
     assert len((tmp_path / "report.csv").read_text().splitlines()) == 1 + 2 * 4
 
 
-def test_command_on_the_page_makes_the_same_study():
-    study = Study(arms=("inverted+pixel_mean", "raw"), learning_rate=(0.1, 0.25), steps=20, eval_every=5, seed=7)
+@pytest.mark.parametrize(
+    "study",
+    [
+        Study(arms=("inverted+pixel_mean", "raw"), learning_rate=(0.1, 0.25), steps=20, eval_every=5, seed=7),
+        Study(loss="squared_error", augment="flip", train_examples=300, label_noise=0.1),
+        Study(arms=("raw", Arm("an arm", model="mlp:8,4", learning_rate=1e-5, label_noise=0.25)), learning_rate=0.1),
+    ],
+)
+def test_command_on_the_page_makes_the_same_study(study):
     text = render_text(results_of(study))
     line = next(line for line in text.splitlines() if line.startswith("jaxinv run"))
     assert cli.parse(shlex.split(line)[1:]).study() == study
@@ -278,6 +286,14 @@ def test_objects_of_the_users_own_get_no_command():
     text = Reader(render(results.assign_attrs(study=json.dumps(fields)))).text
     assert "jaxinv run" not in text
     assert "build the study in Python with them" in text
+    for arm in (
+        {"own": "mine"},
+        {"name": "x", "loss": {"own": "mine"}},
+        {"name": "x"},
+        {"name": "a: b", "model": "mlp"},
+    ):
+        fields = json.loads(results.attrs["study"]) | {"arms": ["normal", arm]}
+        assert "jaxinv run" not in Reader(render(results.assign_attrs(study=json.dumps(fields)))).text
 
 
 def test_same_results_same_bytes(tmp_path):
