@@ -8,6 +8,9 @@ import math
 from collections.abc import Iterable
 from typing import SupportsIndex
 
+FAILURES = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, NotImplementedError)
+"""What Python and its libraries raise where a user's function cannot do with what it is given."""
+
 
 class InputError(ValueError):
     """The request makes no sense; nothing was touched. The command line exits with status 2."""

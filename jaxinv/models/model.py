@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax.errors import FlaxError
 
-from jaxinv.errors import InputError, first_line
+from jaxinv.errors import FAILURES, InputError, first_line
 
 Params = dict[str, Any]
 State = dict[str, Any]
@@ -150,7 +150,7 @@ def check_model(model: Model, image_shape: ImageShape, classes: int) -> BoundMod
         before, outcomes = jax.eval_shape(trace, jax.random.key(0))
     except InputError:
         raise
-    except (TypeError, ValueError, FlaxError) as problem:  # what JAX and flax raise where shapes do not fit
+    except (*FAILURES, FlaxError) as problem:
         raise InputError(f"{where}: {first_line(problem)}") from problem
     for logits, after in outcomes:
         if getattr(logits, "shape", None) != (2, classes):

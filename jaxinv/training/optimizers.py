@@ -10,8 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxinv import registry
-from jaxinv.errors import InputError, first_line, one_line, unknown
-from jaxinv.training.tracing import FAILURES
+from jaxinv.errors import FAILURES, InputError, first_line, one_line, unknown
 
 Optimizer = Callable[[Any], optax.GradientTransformation]
 

@@ -5,10 +5,7 @@ from typing import Any
 
 import jax
 
-from jaxinv.errors import InputError, first_line
-
-#: What Python, JAX and optax raise where a function cannot do with what it is given.
-FAILURES = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, NotImplementedError)
+from jaxinv.errors import FAILURES, InputError, first_line
 
 
 def trace(field: str, function: Callable[..., Any], *shapes: Any, give: str) -> Any:

@@ -46,7 +46,7 @@ def sharpness_aware(rate: Any) -> optax.GradientTransformation:
 OPTIMIZERS: dict[str, Any] = {
     "warmup": warmup,
     "lbfgs": "lbfgs",
-    "polyak_sgd": "polyak_sgd",
+    "polyak": lambda rate: optax.polyak_sgd(1000 * rate),  # a bound that the steps do not meet
     "plateau": plateau,
     "line_search": line_search,
     "sam": sharpness_aware,

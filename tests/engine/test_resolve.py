@@ -14,6 +14,20 @@ from tests.datasets import tiny
 
 STUDY = ji.Study(dataset=tiny(), steps=2, batch_size=10, trials=1)
 
+
+def network(apply: Any) -> ji.Model:
+    """A model that is this function of (params, state, images)."""
+
+    def init(key: Any, image_shape: Any, classes: int) -> Any:
+        return {"weight": jnp.zeros((64, classes))}, {"count": jnp.zeros(())}
+
+    return ji.Model("net", init, lambda params, state, images, *, train, key: apply(params, state, images))
+
+
+def logits(params: Any, images: Any) -> Any:
+    return images.reshape(len(images), -1) @ params["weight"]
+
+
 REFUSED: list[tuple[str, Any, str]] = [
     ("loss", lambda logits, labels: logits.mean(), "float32 [] for 7 examples is not allowed; give a function that"),
     ("loss", lambda logits, labels: logits, "float32 [7, 4] for 7 examples is not allowed"),
@@ -34,6 +48,11 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("optimizer", lambda: optax.sgd(0.1), "it cannot be called with a learning rate (too many positional arguments)"),
     ("optimizer", lambda rate: None, "a function that returns None; give one to an optax.GradientTransformation"),
     ("optimizer", lambda rate: 1 / 0, "at learning rate 0.5 it cannot update this model's parameters (division by z"),
+    ("model", network(lambda p, s, x: (logits(p, x)[:1], s)), "'net' on images of shape (8, 8, 1) returns logits (1, "),
+    ("model", network(lambda p, s, x: (logits(p, x), {})), "'net' on images of shape (8, 8, 1) changes the structure"),
+    ("model", network(lambda p, s, x: (logits(p, x.T), s)), "'net' on images of shape (8, 8, 1): "),
+    ("model", network(lambda p, s, x: (logits(p["bias"], x), s)), "'net' on images of shape (8, 8, 1): 'bias'"),
+    ("model", network(lambda p, s, x: (p.weight, s)), "'net' on images of shape (8, 8, 1): 'dict' object has no attr"),
     ("model", "cnn:2,2,2,2", "images of 8 x 8 are too small to be pooled 4 times; give images of at least 16 x 16"),
     ("train_examples", 201, "201 is more than the 200 training images; give 1 to 200"),
     ("batch_size", 201, "201 is more than the 200 training images; give 1 to 200"),
