@@ -321,6 +321,10 @@ def test_sizes_make_models_of_their_own_that_are_kept():
     kernels = {"first": (4, 3, 3, 3), "second": (6, 4, 3, 3), "third": (8, 6, 3, 3), "last": (5, 8)}
     assert weights == kernels
     assert [state[layer]["norm"]["mean"].shape for layer in ORDER] == [(4,), (6,), (8,)]
+    for name, biased in (("mlp:4,3", 3), ("mlp_nobias:4,3", 2), ("mlp_bn:4,3", 1)):
+        layers = get_model(name).init(KEY, (2, 2, 1), 5)[0]
+        order = ["first", "second", "last"]
+        assert [layer for layer in order if "bias" in layers[layer]] == order[-biased:]
     deep = get_model(f"mlp:{','.join(['3'] * 12)}").init(KEY, (2, 2, 1), 5)[0]
     assert {"tenth", "layer_11", "layer_12", "last"} < set(deep)
     assert len(deep) == 13
