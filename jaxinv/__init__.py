@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from jaxinv.data import Dataset as Dataset
     from jaxinv.data import load_dataset as load_dataset
     from jaxinv.data import relight as relight
+    from jaxinv.engine.networks import load_module as load_module
     from jaxinv.engine.networks import load_params as load_params
     from jaxinv.engine.networks import predictor as predictor
     from jaxinv.engine.runner import run as run
@@ -54,6 +55,7 @@ _HOME = {
     "from_nnx": "models",
     "load": "store",
     "load_dataset": "data",
+    "load_module": "engine.networks",
     "load_params": "engine.networks",
     "make_trial": "engine.single_trial",
     "merge": "store",
@@ -78,6 +80,7 @@ __all__ = [
     "from_nnx",
     "load",
     "load_dataset",
+    "load_module",
     "load_params",
     "make_trial",
     "merge",

@@ -121,6 +121,30 @@ def predictor(
     return predict
 
 
+def load_module(
+    source: Source, arm: str, trial: int, learning_rate: float | None = None, *, study: Study | None = None
+) -> Any:
+    """The network that a trial ends with, as the flax nnx module that it is, ready to be called on preprocessed images.
+
+    Args:
+      source, arm, trial, learning_rate, study: as for `load_params`.
+
+    Raises:
+      InputError: as `load_params`; and a model that is not an nnx module.
+
+    >>> import jaxinv as ji
+    >>> results = ji.run(ji.Study(trials=2, steps=2, batch_size=10, model="mlp"), keep="params")
+    >>> load_module(results, "normal", 1)(jnp.zeros((5, 28, 28, 1))).shape
+    (5, 10)
+    """
+    whole("trial", trial, 0)
+    params, model_state, resolved, position = _networks(source, arm, trial, learning_rate, study)
+    network = resolved.treatments[position].model
+    if network.model.restore is None:
+        raise InputError(f"model: {network.name!r} is no nnx module; give an arm of one that is, or use ji.load_params")
+    return network.model.restore(network.image_shape, network.classes, params, model_state)
+
+
 def _networks(
     source: Source, arm: str, trial: int | Sequence[int] | None, learning_rate: float | None, study: Study | None
 ) -> Networks:

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -10,7 +11,7 @@ from flax import linen, nnx
 from flax.core import unfreeze
 
 from jaxinv.errors import InputError
-from jaxinv.models.model import Apply, BoundInit, Build, FoldRefusal, ImageShape, Model, Params, State
+from jaxinv.models.model import Apply, BoundInit, Build, FoldRefusal, ImageShape, Model, Params, Restore, State
 
 Constructor = Callable[[ImageShape, int, nnx.Rngs], nnx.Module]
 Fold = Callable[[Params, jax.Array, jax.Array], Params]
@@ -89,19 +90,27 @@ def from_nnx(
     """
     label = name or _name(constructor)
 
+    def parts(image_shape: ImageShape, classes: int, key: jax.Array) -> tuple[_Graphs, Params, State]:
+        module = constructor(image_shape, classes, nnx.Rngs(key))
+        module.eval()
+        evaluating, *_ = _split(module)
+        module.train()
+        training, params, random, state = _split(module)
+        return _Graphs(training, evaluating, random), params, state
+
+    def graphs_of(image_shape: ImageShape, classes: int) -> _Graphs:
+        return jax.eval_shape(partial(parts, image_shape, classes), jax.random.key(0))[0]
+
+    def restore(image_shape: ImageShape, classes: int, params: Params, state: State) -> nnx.Module:
+        graphs = graphs_of(image_shape, classes)
+        random = _reseeded(graphs.random, jax.random.key(0))
+        return nnx.merge(graphs.evaluating, nnx.State(params), random, nnx.State(state))
+
     def build(image_shape: ImageShape, classes: int) -> tuple[BoundInit, Apply]:
-        def parts(key: jax.Array) -> tuple[_Graphs, Params, State]:
-            module = constructor(image_shape, classes, nnx.Rngs(key))
-            module.eval()
-            evaluating, *_ = _split(module)
-            module.train()
-            training, params, random, state = _split(module)
-            return _Graphs(training, evaluating, random), params, state
+        graphs = graphs_of(image_shape, classes)
 
         def init(key: jax.Array) -> tuple[Params, State]:
-            return parts(key)[1:]
-
-        graphs = jax.eval_shape(parts, jax.random.key(0))[0]
+            return parts(image_shape, classes, key)[1:]
 
         def apply(
             params: Params, state: State, images: jax.Array, *, train: bool, key: jax.Array | None
@@ -118,7 +127,7 @@ def from_nnx(
 
         return init, apply
 
-    return _built(label, build, fold, fold_refusal, pixel_weights, select_pixels)
+    return _built(label, build, fold, fold_refusal, pixel_weights, select_pixels, restore)
 
 
 #: How a linen module may ask whether it is being trained, and what to answer.
@@ -199,6 +208,7 @@ def _built(
     fold_refusal: FoldRefusal | None,
     pixel_weights: PixelWeights | None,
     select_pixels: SelectPixels | None,
+    restore: Restore | None = None,
 ) -> Model:
     """The model of a module that is made for one shape of images."""
 
@@ -210,7 +220,7 @@ def _built(
     ) -> tuple[jax.Array, State]:
         raise InputError(f"model: {label!r} is a flax module; bind it first: model.bind(image_shape, classes).apply(…)")
 
-    return Model(label, init, apply, fold, fold_refusal, pixel_weights, select_pixels, build)
+    return Model(label, init, apply, fold, fold_refusal, pixel_weights, select_pixels, build, restore)
 
 
 def _name(thing: Any) -> str:

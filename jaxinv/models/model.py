@@ -33,6 +33,7 @@ class Apply(Protocol):
 
 BoundInit = Callable[[jax.Array], tuple[Params, State]]
 Build = Callable[[ImageShape, int], tuple[BoundInit, Apply]]
+Restore = Callable[[ImageShape, int, Params, State], Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +58,7 @@ class Model:
             out pixels that are 0 in many test images; the model must take images of shape (n, 1, 1).
         build: None, or `(image_shape, classes) -> (init, apply)`, both for that shape alone: for networks that are
             objects made for a shape, such as flax modules. `bind` then takes these.
+        restore: None, or `(image_shape, classes, params, state) -> module`: the object itself, with these arrays in it.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Model:
     pixel_weights: Callable[[Params, ImageShape], jax.Array] | None = None
     select_pixels: Callable[[Params, Any], Params] | None = None
     build: Build | None = None
+    restore: Restore | None = None
 
     def bind(self, image_shape: ImageShape, classes: int) -> "BoundModel":
         """The network for images [B, H, W, K] of one shape and one number of classes; the same object each time."""

@@ -165,6 +165,10 @@ def test_a_network_of_ones_own_comes_back(tmp_path: Path) -> None:
         ji.load_params(tmp_path / "run", "normal", 0)
     found = np.argmax(ji.predictor(tmp_path / "run", "inverted", study=study)(DATA.x_test), -1)
     np.testing.assert_array_equal(found, results.predictions.sel(arm="inverted").values[0])
+    module = ji.load_module(tmp_path / "run", "inverted", 1, study=study)
+    assert isinstance(module, Own)
+    seen = np.argmax(module(jnp.asarray(1 - DATA.x_test / 255.0, jnp.float32)), -1)
+    np.testing.assert_array_equal(seen, results.predictions.sel(arm="inverted").values[0, 1])
 
 
 @pytest.mark.parametrize(
