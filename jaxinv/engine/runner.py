@@ -15,7 +15,7 @@ import xarray as xr
 
 from jaxinv.engine.devices import local_devices
 from jaxinv.engine.distributed import barrier, membership
-from jaxinv.engine.keeping import check_keeping, schema_of
+from jaxinv.engine.keeping import Keeping, check_keeping, schema_of
 from jaxinv.engine.resolve import ResolvedStudy, resolve
 from jaxinv.engine.trial_batch import Device
 from jaxinv.engine.trial_runner import TrialRunner
@@ -23,7 +23,7 @@ from jaxinv.errors import InputError, whole
 from jaxinv.preprocess import Preprocess
 from jaxinv.results.in_memory import InMemory
 from jaxinv.results.schema import ResultBlock, Schema, join
-from jaxinv.store import Store, check_can_hold, free_disk_bytes
+from jaxinv.store import Adding, Store, check_can_hold, free_disk_bytes, lacks_arms, load
 from jaxinv.study import Study
 from jaxinv.training.evaluate import Metric
 from jaxinv.utils.memory import available_bytes
@@ -49,7 +49,8 @@ def run(
 
     Args:
       study: what to run.
-      out: a folder for the results. If it holds trials of this study already, those are kept and the rest is added.
+      out: a folder for the results. If it holds trials of this study already, those are kept and the rest is added; a
+        finished run of the study with fewer arms gets those that it lacks.
         None: in memory only.
       chunk: how many trials to compute in one call over all devices; None: what caches or memory allow. It changes
         no random number; on CPUs, weight changes and losses change by less than one part in 100,000.
@@ -98,10 +99,13 @@ def run(
     keeping = check_keeping(keep, metrics, test_arms)
     if per_image and "correct" not in keeping.keep:
         keeping = check_keeping((*keeping.keep, "correct"), metrics, test_arms)
-    if out is not None:
+    adding = out is not None and lacks_arms(out, study)
+    if out is not None and not adding:
         check_can_hold(out, study)
     resolved = resolve(study, data_dir=data_dir)
     LOG.debug("read %r", resolved.dataset)
+    if out is not None and adding:
+        _add_arms(out, resolved, keeping, chosen, chunk, progress)
     schema = schema_of(resolved, keeping)
     check_memory(schema, stored=out is not None)
     if out is not None:
@@ -157,6 +161,40 @@ def run(
     results.attrs["plan"] = trial_runner.plan
     results.attrs |= {"there": there, "computed": finished - there}
     return results
+
+
+def _add_arms(
+    out: str | os.PathLike[str],
+    resolved: ResolvedStudy,
+    keeping: Keeping,
+    devices: tuple[Device, ...],
+    chunk: int | None,
+    progress: Report | bool | None,
+) -> None:
+    """Compute, for every trial of a finished run, the arms of the study that it lacks."""
+    study = resolved.study
+    if jax.process_count() > 1:
+        raise InputError("arms: several processes cannot add arms to a run; run the command in one, without them")
+    there = load(out).arm.values.tolist()
+    lacking = [position for position, name in enumerate(study.arm_names) if name not in there]
+    more = ResolvedStudy(
+        study=study.replace(arms=tuple(study.arms[position] for position in lacking)),
+        dataset=resolved.dataset,
+        preprocesses=tuple(resolved.preprocesses[position] for position in lacking),
+        treatments=tuple(resolved.treatments[position] for position in lacking),
+    )
+    LOG.info("%s: adding %s to %s", os.fspath(out), ", ".join(more.study.arm_names), ", ".join(there))
+    trial_runner = TrialRunner(more, devices, chunk, keeping)
+    options = {"fingerprint": resolved.dataset.fingerprint, "attrs": provenance(resolved, devices)}
+    schema = schema_of(resolved, keeping)
+    with Adding(out, study, schema, **options) as run, reporting("adding arms", progress) as report:
+        todo = run.todo()
+        finished = study.trials - sum(count for _, count in todo)
+        for first, count in todo:
+            run.write(first, trial_runner.schema, join(list(trial_runner.run(range(first, first + count)))))
+            finished += count
+            report(finished, study.trials)
+        run.finish()
 
 
 def check_memory(schema: Schema, *, stored: bool) -> None:

@@ -4,16 +4,19 @@ A folder holds `study.json` and `results.zarr`, a Zarr store that xarray opens a
 which trials are finished; the others are NaN, but for those that were being written when a process died.
 """
 
+from jaxinv.store.adding import Adding, lacks_arms
 from jaxinv.store.folder import check_can_hold, free_disk_bytes, planned_trials
 from jaxinv.store.merging import merge
 from jaxinv.store.reading import describe_progress, load, read_networks
 from jaxinv.store.store import Store
 
 __all__ = [
+    "Adding",
     "Store",
     "check_can_hold",
     "describe_progress",
     "free_disk_bytes",
+    "lacks_arms",
     "load",
     "merge",
     "planned_trials",

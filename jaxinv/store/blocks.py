@@ -92,14 +92,17 @@ class Blocks:
             weights = weights + mark.weights if mark else weights
         return weights, filled
 
-    def write(self, index: int, old: Mark | None, new: ResultBlock) -> None:
-        """Put further trials behind those of a block's mark, which must still fit."""
+    def write(self, index: int, old: Mark | None, new: ResultBlock, summed: WeightSum | None = None) -> None:
+        """Put further trials behind those of a block's mark, which must still fit.
+
+        `summed` is the sum of their weight changes, where those of each trial are not at hand.
+        """
         rows = new
         weights = WeightSum.zero(self.schema)
         if old is not None:
             rows = join([ResultBlock(self.read(index, old)), new._replace(weight_delta=None)])
             weights = old.weights
-        weights = weights.add(new)
+        weights = weights.add(new) if summed is None else weights + summed
         filled = rows.trials
         mark = np.zeros((), mark_type(self.schema))
         mark["filled"], mark["count"], mark["total"] = filled, weights.count, weights.total

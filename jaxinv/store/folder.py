@@ -17,7 +17,8 @@ from jaxinv.study import Study, study_hash
 from jaxinv.utils.files import PART
 
 STUDY_FIELDS = {"dataset", "arms", "model", "trials", "seed"}
-OWN = {LOCK, MEMBERS, INVENTORY}
+ADDING = ".adding"  # where a run is put together with further arms
+OWN = {LOCK, MEMBERS, INVENTORY, ADDING}
 
 
 class Stored(NamedTuple):

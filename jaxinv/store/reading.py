@@ -41,7 +41,7 @@ def load(folder: str | os.PathLike[str]) -> xr.Dataset:
       InputError: the folder holds no results.
       DataError: a file is damaged; the message names it. The command that made it computes what is damaged again.
     """
-    storage, stored, blocks = _open(folder)
+    storage, stored, blocks = open_run(folder)
     trials = blocks.schema.trials
     with naming(storage):
         for problem in problems(blocks.arrays, stored.documents, blocks.schema):
@@ -68,7 +68,7 @@ def read_networks(
       InputError: the folder holds no results, or a trial that is not finished.
       DataError: a file is damaged.
     """
-    storage, _, blocks = _open(folder)
+    storage, _, blocks = open_run(folder)
     schema = blocks.schema
     arrays = schema.networks_of(schema.arms.index(arm))
     if not arrays:
@@ -90,7 +90,7 @@ def read_networks(
 
 def describe_progress(folder: str | os.PathLike[str]) -> tuple[int, int]:
     """(finished trials, all trials) of the run in a folder, as its `done` has it."""
-    storage, _, blocks = _open(folder)
+    storage, _, blocks = open_run(folder)
     with naming(storage):
         return sum(blocks.read_done(index) for index in range(len(blocks.sizes))), blocks.schema.trials
 
@@ -140,7 +140,8 @@ def check_weight_delta(arrays: Arrays, mean: np.ndarray) -> None:
             raise Damaged(arrays.key("weight_delta"), "is not the mean of what the blocks hold")
 
 
-def _open(folder: str | os.PathLike[str]) -> tuple[Storage, Stored, Blocks]:
+def open_run(folder: str | os.PathLike[str]) -> tuple[Storage, Stored, Blocks]:
+    """The run in a folder: its files, what it says about itself, and its blocks."""
     storage = Storage(folder)
     try:
         stored = inspect(storage)

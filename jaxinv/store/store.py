@@ -12,7 +12,7 @@ import xarray as xr
 
 from jaxinv.errors import DataError, InputError
 from jaxinv.results.filled import FilledBlocks
-from jaxinv.results.schema import ALWAYS_KEPT, CHOICES, FIRST_KEPT, ResultBlock, Schema
+from jaxinv.results.schema import ALWAYS_KEPT, CHOICES, FIRST_KEPT, ResultBlock, Schema, WeightSum
 from jaxinv.store import inventory
 from jaxinv.store.arrays import Arrays, Damaged, Missing
 from jaxinv.store.blocks import Blocks, mark_type
@@ -135,20 +135,22 @@ class Store:
         """(first trial, number of trials) of what this process is to compute: each within one block, in order."""
         return [span for span in self._filled.left() if span[0] // self.block in self._share]
 
-    def write(self, first: int, block: ResultBlock) -> None:
+    def write(self, first: int, block: ResultBlock, summed: WeightSum | None = None) -> None:
         """Store the results of trials first, first + 1, …, which continue one block.
+
+        `summed` is the sum of their weight changes, where those of each trial are not at hand.
 
         Raises:
           DataError: the files cannot be written; what was finished before stays finished.
         """
         kept = {name: values for name, values in block.values.items() if name in self.schema.by_trial}
         block = block._replace(values=kept)  # 0.1.0 began without some
-        trials = self.schema.check(block)
+        trials = block.trials if summed is not None else self.schema.check(block)
         index = self._filled.check(first, trials)
         self._lock.renew()
         with naming(self.storage):
             old = self._blocks.read_mark(index) if self._filled.filled[index] else None
-            self._blocks.write(index, old, block)
+            self._blocks.write(index, old, block, summed)
         self._filled.add(first, trials)
 
     def finish(self) -> None:
