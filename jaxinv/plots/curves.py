@@ -16,10 +16,10 @@ from jaxinv.results import (
     check_results,
     curves,
     done_mask,
-    learning_rates,
     metric_label,
     metric_values,
     rate_by_arm,
+    rates_used,
     step_index,
 )
 from jaxinv.results import steps as evaluated_steps
@@ -122,7 +122,7 @@ def learning_rate_curve(
     metric: str = "accuracy",
     chance: float | None = None,
 ) -> Axes:
-    """A metric against the learning rate, for each arm the mean over trials and its 95% interval.
+    """A metric against the learning rate that was used, for each arm the mean over trials and its 95% interval.
 
     Args:
         results: dims arm, learning_rate, trial, step.
@@ -142,8 +142,8 @@ def learning_rate_curve(
     values = metric_values(results, metric)
     names = arm_names(results)
     at = step_index(results, step)
-    rates = np.asarray(learning_rates(results))
-    order = np.argsort(rates)
+    used = rates_used(results)
+    ticks = np.unique(used)
     own, ax = ax is None, axes_or_new(ax)
     ax.set_xscale("log")
     handles = []
@@ -151,11 +151,14 @@ def learning_rate_curve(
         arm_index(results, arm, "bounds")
     for k, arm in enumerate(names):
         look = arm_style(k)
+        rates, order = np.unique(used[k], return_index=True)
         over_trials = stats.summary(values[k, order, :, at], axis=-1)
         low, high = over_trials.ci95
-        ax.fill_between(rates[order], low, high, color=look.colour, alpha=0.22, lw=0, zorder=2)
+        if rates.size == 1:  # a band of no width
+            ax.plot([rates[0]] * 2, [low[0], high[0]], color=look.colour, alpha=0.4, lw=4, solid_capstyle="butt")
+        ax.fill_between(rates, low, high, color=look.colour, alpha=0.22, lw=0, zorder=2)
         (line,) = ax.plot(
-            rates[order],
+            rates,
             over_trials.mean,
             color=look.colour,
             ls=look.dashes,
@@ -194,8 +197,8 @@ def learning_rate_curve(
             fontsize=8.5,
             color=MUTED,
         )
-    few = rates.size <= 8
-    ax.xaxis.set_major_locator(FixedLocator(rates[order].tolist()) if few else LogLocator(subs=(1.0, 3.0)))
+    few = ticks.size <= 8
+    ax.xaxis.set_major_locator(FixedLocator(ticks.tolist()) if few else LogLocator(subs=(1.0, 3.0)))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
     ax.set_xlabel("learning rate")

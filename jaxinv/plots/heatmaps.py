@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 BORDER = "outlined: the border, pixels that are never on in training"
 MOST_COLUMNS = 3
-SCALE = "mean over trials of max over classes of |W_end − W_begin|"
+SCALE = "mean over trials of max over outputs of |W_end − W_begin|"
 
 
 @styled
@@ -53,7 +53,7 @@ def weight_change(
     if title is not None:
         ax.set_title(label(title))
     if colour_bar:
-        style.figure_of(ax).colorbar(image, ax=ax, shrink=0.85, label="max over classes of |ΔW|")
+        style.figure_of(ax).colorbar(image, ax=ax, shrink=0.85, label="max over outputs of |ΔW|")
     return ax
 
 

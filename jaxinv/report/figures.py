@@ -10,7 +10,7 @@ from jaxinv.report.sections import Figure, slug
 from jaxinv.report.sentences import best_rates
 from jaxinv.report.study import StoredStudy
 from jaxinv.results.selection import metric_values
-from jaxinv.utils.text import interval, number, plural
+from jaxinv.utils.text import interval, listed, number, plural
 
 NO_BORDER = "The border is not marked: the dataset that was trained on is not at hand."
 COVERAGE = "95% intervals are t intervals for the mean over new trials."
@@ -20,7 +20,7 @@ def figures(study: StoredStudy) -> Iterator[Figure]:
     """Those figures for which a study has something to show."""
     if study.comparisons:
         yield differences(study)
-    if len(study.learning_rates) > 1:
+    if study.tuned:
         yield accuracy_over_learning_rates(study)
     if not study.over_steps:
         yield distributions(study)
@@ -123,7 +123,8 @@ def weight_changes(study: StoredStudy) -> Figure:
         _key(study, "weights"),
         "Where the weights moved",
         f"{alt}: {'; '.join(found)}.",
-        f"Each pixel's largest change over classes, |W_end − W_begin|, mean over trials{_at_best(study)}. {caption}",
+        f"Each pixel's largest change over the first layer's outputs, |W_end − W_begin|, mean over trials"
+        f"{_at_best(study)}. {caption}{_without(study)}",
         lambda: plots.weight_changes(heatmaps, border, notes=notes),
     )
 
@@ -134,14 +135,14 @@ def accuracy_over_learning_rates(study: StoredStudy) -> Figure:
     found = []
     for arm, cell in study.best.items():
         bound = f", curvature bound {number(known[arm], '.3g')}" if arm in known else ""
-        found.append(f"{arm} is best at {cell.learning_rate:g} with {number(cell.accuracy.mean)}{bound}")
+        found.append(f"{arm} is best at {cell.rate:g} with {number(cell.accuracy.mean)}{bound}")
     caption = f"Mean over {plural(study.done, 'trial')} and 95% interval, at step {study.steps[-1]:,}."
     if known:
         caption += (
             " Vertical lines: the curvature bound, the learning rate beyond which full-batch gradient descent does not "
             "decrease the loss at the start of training."
         )
-    low, high = min(study.learning_rates), max(study.learning_rates)
+    low, high = study.rates[0], study.rates[-1]
     return Figure(
         _key(study, "learning-rates"),
         "Accuracy against learning rate",
@@ -151,8 +152,17 @@ def accuracy_over_learning_rates(study: StoredStudy) -> Figure:
     )
 
 
+def _without(study: StoredStudy) -> str:
+    """Which arms have no heatmap, and why."""
+    missing = [arm for arm in study.arms if arm not in study.heatmaps]
+    diverged = [arm for arm in missing if study.best[arm].diverged == study.done]
+    blind = [arm for arm in missing if arm not in diverged]
+    said = f" {listed(blind)} not shown: the first layer does not read pixels." if blind else ""
+    return said + (f" {listed(diverged)} not shown: every trial diverged." if diverged else "")
+
+
 def _at_best(study: StoredStudy) -> str:
-    return f", at each arm's best learning rate ({best_rates(study)})" if len(study.learning_rates) > 1 else ""
+    return f", at each arm's best learning rate ({best_rates(study)})" if study.tuned else ""
 
 
 def _key(study: StoredStudy, what: str) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxinv import registry
 from jaxinv.arm import Arm, arm_text
+from jaxinv.report.arms import change_text, rates_text, unusual_sentence
 from jaxinv.report.study import StoredStudy
 from jaxinv.stats import Comparison
 from jaxinv.stats.comparison import COVERS
@@ -24,13 +25,20 @@ def question(studies: Sequence[StoredStudy]) -> str:
 
 def lede(study: StoredStudy) -> str:
     """What was run."""
-    count = len(study.learning_rates)
-    rates = f"learning rate {study.learning_rates[0]:g}" if count == 1 else f"{count} learning rates"
+    arms, data = study.described, study.field("dataset")
+    what = [f"{study.field('model')} on {data}" if arms.use("model") else data]
+    what += [study.field("optimizer")] if arms.use("optimizer") else []
+    if arms.use("learning_rate"):
+        count = len(study.learning_rates)
+        what.append(rates_text(study.learning_rates) if count == 1 else f"{count} learning rates")
+    what += [f"batches of {study.field('batch_size')}"] if arms.use("batch_size") else []
+    what += [change_text(field, value) for field, value in arms.unusual.items()]
+    unless = ", unless an arm changes it" if arms.replaces else ""
     trials = plural(study.done, "paired trial" if len(study.arms) > 1 else "trial")
+    names = [f"{arm} ({arms.short[arm]})" if arm in arms.short else arm for arm in study.arms]
     return (
-        f"{study.field('model')} on {study.field('dataset')}, {study.field('optimizer')}, {rates}, batches of "
-        f"{study.field('batch_size')}: {trials} of {plural(int(study.study.get('steps', 0)), 'update')} under "
-        f"{listed(study.arms)}."
+        f"{', '.join(what)}{unless}: {trials} of {plural(int(study.study.get('steps', 0)), 'update')} under "
+        f"{listed(names)}."
     )
 
 
@@ -83,11 +91,15 @@ def verdict(study: StoredStudy) -> list[str]:
         )
         shown = sum(pair.significant for pair in pairs)
         lines.append(f"{shown} of {plural(len(pairs), 'pair')} of arms differ beyond chance (Holm-adjusted p < 0.05).")
-    if len(study.learning_rates) > 1:
-        count = len(study.learning_rates)
+    if study.tuned:
+        counts = set(study.tried.values())
+        if len(counts) == 1:
+            stands, flatters = f"its own best learning rate of {counts.pop()} tried", "every arm a little"
+        else:
+            stands, flatters = "its own best learning rate", "arms for which many were tried"
         lines.append(
-            f"Each arm stands at its own best learning rate of {count} tried ({best_rates(study)}). "
-            "The trials that chose it also judge it, which flatters every arm a little."
+            f"Each arm stands at {stands} ({best_rates(study)}). The trials that chose it also judge it, which "
+            f"flatters {flatters}."
         )
     if study.done < study.planned:
         lines.append(f"The run is not finished: {study.done:,} of {study.planned:,} trials are done.")
@@ -98,7 +110,7 @@ def verdict(study: StoredStudy) -> list[str]:
 
 def best_rates(study: StoredStudy) -> str:
     """Each arm's best learning rate."""
-    return listed([f"{arm} {rate:g}" for arm, rate in study.best_rates.items()])
+    return listed([f"{arm} {study.best[arm].rate:g}" for arm in study.arms])
 
 
 def diverged(study: StoredStudy) -> str:
@@ -108,21 +120,12 @@ def diverged(study: StoredStudy) -> str:
 
 def methods(study: StoredStudy) -> str:
     """How the study was done: a paragraph for a paper."""
-    model, data, optimizer = study.field("model"), study.field("dataset"), study.field("optimizer")
-    rates = [f"{rate:g}" for rate in study.learning_rates]
-    rate = f"learning rate {rates[0]}" if len(rates) == 1 else f"learning rates {listed(rates)}"
-    described = study.described_arms
-    arms = listed([f"{arm} ({described[arm]})" if arm in described else arm for arm in study.arms])
     every = study.study.get("eval_every")
-    known = registry.DATASETS.get(data)
     illumination = study.study.get("illumination")
     sentences = [
-        f"We trained {registry.describe_model(model) or 'the network'} (model {model!r}) on {data}"
-        f"{f' ({known})' if known else ''} with {optimizer}, {rate}, in batches of {study.field('batch_size')} for "
-        f"{int(study.study.get('steps', 0)):,} updates under {plural(len(study.arms), 'arm')}: {arms}.",
-        f"Each arm was run in {plural(study.done, 'trial')}. Trials are paired: trial t starts from the same initial "
-        "weights and sees the same batches in the same order under every arm and at every learning rate. The training "
-        "set is shuffled anew for every trial and every epoch.",
+        *_training(study),
+        f"Each arm was run in {plural(study.done, 'trial')}. {_pairing(study)} The training set is shuffled anew for "
+        "every trial and every epoch.",
         "Accuracy is the share of all test images classified correctly, measured "
         f"{f'every {int(every):,} updates' if every else 'after the last update'}.",
     ]
@@ -149,6 +152,44 @@ def methods(study: StoredStudy) -> str:
         f"Intervals cover {COVERS}. All randomness stems from seed {study.field('seed')}"
         f"{f'; computed with {listed(made)}' if made else ''}{f' on {where}' if where else ''}.",
     ]
+    return " ".join(sentences)
+
+
+def _training(study: StoredStudy) -> list[str]:
+    """What was trained, on what, how, and under which arms."""
+    arms, model, data = study.described, study.field("model"), study.field("dataset")
+    what = f"{registry.describe_model(model) or 'the network'} (model {model!r})" if arms.use("model") else "networks"
+    known = registry.DATASETS.get(data)
+    rule = [study.field("optimizer")] if arms.use("optimizer") else []
+    rule += [rates_text(study.learning_rates)] if arms.use("learning_rate") else []
+    how = [f" with {', '.join(rule)}"] if rule else []
+    how += [f" in batches of {study.field('batch_size')}"] if arms.use("batch_size") else []
+    names = [f"{arm} ({arms.long[arm]})" if arm in arms.long else arm for arm in study.arms]
+    sentences = [
+        f"We trained {what} on {data}{f' ({known})' if known else ''}{','.join(how)} for "
+        f"{int(study.study.get('steps', 0)):,} updates under {plural(len(study.arms), 'arm')}: {listed(names)}.",
+        *(unusual_sentence(field, value) for field, value in arms.unusual.items()),
+    ]
+    return [*sentences, "What an arm changes takes the place of the study's setting."] if arms.replaces else sentences
+
+
+def _pairing(study: StoredStudy) -> str:
+    """What the trials of two arms have in common."""
+    arms = study.described
+    weights = " wherever the model is the same" if arms.vary("model") else ""
+    if arms.vary("batch_size"):
+        batches = "reads the same examples in the same order, a batch of its arm's size at a time,"
+    else:
+        batches = "sees the same batches in the same order"
+    alike = " that trains on as many examples," if arms.vary("train_examples") else ""
+    sentences = [
+        f"Trials are paired: trial t starts from the same initial weights{weights} and {batches} under every arm"
+        f"{alike} and at every learning rate."
+    ]
+    if alike:
+        sentences.append("The smaller training subset of a trial lies inside the larger.")
+    if arms.vary("label_noise"):
+        sentences.append("Labels that a smaller share of noise replaces are among those that a larger one replaces.")
     return " ".join(sentences)
 
 

@@ -1,6 +1,7 @@
 """A stored study as a page shows it: its cells summarised, its arms compared."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -9,8 +10,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from jaxinv import registry, stats
-from jaxinv.results.cells import best_rates, cells, mean_over_steps
+from jaxinv import stats
+from jaxinv.report.arms import DescribedArms, plain_name
+from jaxinv.results.cells import best_rates, distinct_cells, mean_over_steps
 from jaxinv.results.selection import arm_names, check_results, done_trials, learning_rates, steps
 from jaxinv.stats import CellSummary, Comparison
 
@@ -74,13 +76,28 @@ class StoredStudy:
 
     @cached_property
     def best_rates(self) -> dict[str, float]:
-        """arm -> its best learning rate, by mean accuracy."""
+        """arm -> where on the axis its best learning rate is, by mean accuracy; `best` has the rate itself."""
         return best_rates(self.outcomes)
 
     @cached_property
     def cells(self) -> list[CellSummary]:
-        """Every arm at every learning rate."""
-        return [stats.cell_summary(cell) for cell in cells(self.outcomes)]
+        """Every arm at every learning rate that it used, each once."""
+        return [stats.cell_summary(cell) for cell in distinct_cells(self.outcomes)]
+
+    @cached_property
+    def tried(self) -> dict[str, int]:
+        """arm -> how many learning rates it used."""
+        return dict(Counter(cell.arm for cell in self.cells))
+
+    @property
+    def tuned(self) -> bool:
+        """Whether an arm used several learning rates, of which it stands at its best."""
+        return max(self.tried.values()) > 1
+
+    @cached_property
+    def rates(self) -> list[float]:
+        """Every learning rate that was used, in rising order."""
+        return sorted({cell.rate for cell in self.cells})
 
     @cached_property
     def best(self) -> dict[str, CellSummary]:
@@ -115,39 +132,23 @@ class StoredStudy:
 
     @cached_property
     def heatmaps(self) -> dict[str, np.ndarray]:
-        """arm -> weight change [H, W, K] at its best learning rate, where the first layer reads pixels."""
+        """arm -> weight change [H, W, K] at its best learning rate, where there is one.
+
+        There is none where the first layer does not read pixels, or every trial diverged.
+        """
         if "weight_delta" not in self.results:
             return {}
         delta = self.results["weight_delta"].transpose("arm", "learning_rate", "row", "col", "channel").values
         found = {
             arm: delta[place, self.learning_rates.index(self.best_rates[arm])] for place, arm in enumerate(self.arms)
         }
-        return found if any(np.isfinite(one).any() for one in found.values()) else {}
+        return {arm: one for arm, one in found.items() if np.isfinite(one).any()}
 
     @cached_property
-    def described_arms(self) -> dict[str, str]:
-        """arm -> what it does, in a line, of those arms of which that is known."""
-        entries = self.study.get("arms", ())
-        lines = {arm: describe_arm(entry) for arm, entry in zip(self.arms, entries, strict=False)}
-        return {arm: line for arm, line in lines.items() if line}
+    def described(self) -> DescribedArms:
+        """What each arm changes, in words."""
+        return DescribedArms(self.study, self.arms)
 
     def field(self, name: str) -> str:
         """A field of the study in words; objects of the user's own go by their name."""
-        value = self.study.get(name, "unknown")
-        return str(value.get("own", value)) if isinstance(value, dict) else str(value)
-
-
-def describe_arm(entry: Any) -> str:
-    """What an arm of a study's JSON does, or "" where that is not known.
-
-    >>> describe_arm("raw")
-    'grey values as stored, 0 to 255'
-    >>> describe_arm({"name": "adam", "optimizer": "adam", "learning_rate": 0.001})
-    'optimizer adam, learning_rate 0.001'
-    """
-    if isinstance(entry, dict) and "own" not in entry:
-        return ", ".join(f"{field} {value}" for field, value in entry.items() if field != "name")
-    if not isinstance(entry, str):
-        return ""
-    lines = [registry.PREPROCESSINGS.get(name, "") for name in entry.split("+")]
-    return ", then ".join(lines) if all(lines) else ""
+        return plain_name(self.study.get(name, "unknown"))

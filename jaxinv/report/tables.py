@@ -12,13 +12,13 @@ LEVEL = "95% interval"
 
 def arms_table(study: StoredStudy) -> Table:
     """Every arm at every learning rate: n, mean, interval, spread, loss, divergence; published figures beside."""
-    many, published = len(study.learning_rates) > 1, bool(study.published)
+    many, published = len(study.rates) > 1, bool(study.published)
     head = ["arm", *(["learning rate"] if many else []), "n", f"mean accuracy\n{LEVEL}", "sd", "median"]
     head += ["test loss", "diverged", *(["published", "z"] if published else [])]
     rows = []
     for cell in study.cells:
         s = cell.accuracy
-        row = [cell.arm, *([f"{cell.learning_rate:g}"] if many else []), f"{s.n:,}"]
+        row = [cell.arm, *([f"{cell.rate:g}"] if many else []), f"{s.n:,}"]
         row += [f"{number(s.mean)}\n{interval(s.ci95)}", number(s.sd), number(s.median)]
         row += [
             number(cell.test_loss.mean, ".4g") if "test_loss" in cell.metrics else "n/a",
@@ -27,8 +27,8 @@ def arms_table(study: StoredStudy) -> Table:
         if published:
             row += [str(study.published.get(cell.arm, "")), number(study.z.get(cell.arm, float("nan")), "+.2f")]
         rows.append(row)
-    strong = [place for place, cell in enumerate(study.cells) if many and cell is study.best[cell.arm]]
-    note = "The best learning rate of each arm is highlighted. " if many else ""
+    strong = [place for place, cell in enumerate(study.cells) if study.tuned and cell is study.best[cell.arm]]
+    note = "The best learning rate of each arm is highlighted. " if study.tuned else ""
     note += "n counts the trials with a finite value, diverged or not; only they enter the figures. "
     note += "The interval is for the mean over new trials."
     if published:
@@ -39,13 +39,13 @@ def arms_table(study: StoredStudy) -> Table:
 
 def pairs_table(study: StoredStudy) -> Table:
     """All pairs of arms."""
-    many, adjusted = len(study.learning_rates) > 1, len(study.comparisons) > 1
+    many, adjusted = len(study.rates) > 1, len(study.comparisons) > 1
     head = ["a", "b", *(["rate a", "rate b"] if many else []), "n", f"a − b\n{LEVEL}", "p"]
     head += ["p Holm"] if adjusted else []
     head += ["p Wilcoxon", "p sign-flip", "d_z", "P(a > b)", "correlation", "diverged"]
     rows = []
     for c in study.comparisons:
-        row = [*c.arms, *([f"{rate:g}" for rate in c.learning_rate] if many else []), f"{c.n:,}"]
+        row = [*c.arms, *([f"{rate:g}" for rate in c.rate] if many else []), f"{c.n:,}"]
         row += [f"{number(c.difference, '+.4f')}\n{interval(c.ci95, '+.4f')}", p_value(c.p_value)]
         row += [p_value(c.p_adjusted)] if adjusted else []
         row += [p_value(c.p_wilcoxon), p_value(c.p_permutation), number(c.effect_size, ".3g")]
@@ -75,9 +75,7 @@ def provenance_table(study: StoredStudy) -> Table:
 
 def described_arms_table(studies: Sequence[StoredStudy]) -> Table | None:
     """What each arm does, of those arms of which that is known."""
-    rows = {arm: line for study in studies for arm, line in study.described_arms.items()}
-    return (
-        Table("The arms", ["arm", "what it makes of an image"], [list(row) for row in rows.items()], 2)
-        if rows
-        else None
-    )
+    rows = {arm: line for study in studies for arm, line in study.described.long.items()}
+    images = not any(study.described.short for study in studies)
+    what = "what it makes of an image" if images else "what it does"
+    return Table("The arms", ["arm", what], [list(row) for row in rows.items()], 2) if rows else None

@@ -7,9 +7,10 @@ from typing import Any
 import xarray as xr
 
 from jaxinv import stats
+from jaxinv.report.arms import DescribedArms, change_text, plain_name
 from jaxinv.results import cells
 from jaxinv.utils.jsonable import jsonable
-from jaxinv.utils.tables import text_table
+from jaxinv.utils.tables import text_rows, text_table
 from jaxinv.utils.text import interval, number, plain
 
 
@@ -42,13 +43,17 @@ def run_summary(results: xr.Dataset) -> dict[str, Any]:
 
 def run_table(summary: dict[str, Any]) -> str:
     """The summary as a table, and how long it took."""
-    study, rows, seconds = summary["study"], summary["arms"], summary["seconds"]
-    many_rates = len({row["learning_rate"] for row in rows}) > 1
+    study, seconds = summary["study"], summary["seconds"]
+    found: dict[tuple[str, float], dict[str, Any]] = {}
+    for row in summary["arms"]:
+        found.setdefault((row["arm"], row["rate"]), row)  # an arm with a rate of its own has it all along the axis
+    rows = list(found.values())
+    many_rates = len({row["rate"] for row in rows}) > 1
     head = ["arm", *(["rate"] if many_rates else []), "accuracy", "sd", "95% interval", "loss", "diverged"]
     lines = [
         [
             row["arm"],
-            *([f"{row['learning_rate']:g}"] if many_rates else []),
+            *([f"{row['rate']:g}"] if many_rates else []),
             number(row["accuracy"]["mean"], ".5f"),
             number(row["accuracy"]["sd"], ".5f"),
             interval(row["accuracy"]["ci95"], ".5f"),
@@ -58,9 +63,13 @@ def run_table(summary: dict[str, Any]) -> str:
         for row in rows
     ]
     trials = rows[0]["trials"]
-    rate = "" if many_rates else f", learning rate {rows[0]['learning_rate']:g}"
-    names = ", ".join(plain_name(study[field]) for field in ("dataset", "model", "optimizer"))
-    title = f"{names}{rate}: {trials} trials of {study['steps']} updates"
+    arms = DescribedArms(study, [row["arm"] for row in rows])
+    names = [plain_name(study[field]) for field in ("dataset", "model", "optimizer") if arms.use(field)]
+    names += [] if many_rates else [f"learning rate {rows[0]['rate']:g}"]
+    names += [change_text(field, value) for field, value in arms.unusual.items()]
+    title = f"{', '.join(names)}: {trials} trials of {study['steps']} updates"
+    if arms.short:
+        title += f"\n\n{text_rows([('arm', 'what it changes'), *arms.short.items()])}"
     kept = summary["there"]
     there = f"{kept} of {trials} trials were there already. " if kept else ""
     return f"{title}\n\n{plain(text_table([head, *lines]))}\n\n{there}{spent(seconds)}"
@@ -69,11 +78,6 @@ def run_table(summary: dict[str, Any]) -> str:
 def spent(seconds: dict[str, float]) -> str:
     """Where the time went."""
     return f"{seconds['total']:.1f} s, of which {seconds['compile']:.1f} compiling and {seconds['train']:.1f} training."
-
-
-def plain_name(value: Any) -> str:
-    """A study's field in words; objects of the user's own stand in JSON under `own`."""
-    return str(value["own"]) if isinstance(value, dict) else str(value)
 
 
 def datasets_table(rows: Sequence[Any]) -> str:

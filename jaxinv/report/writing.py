@@ -10,11 +10,11 @@ from jaxinv.errors import DataError, InputError
 from jaxinv.report.rendering import FIGURES, MARK, render_html, render_markdown
 from jaxinv.report.sections import Page
 from jaxinv.report.study import StoredStudy
-from jaxinv.results.selection import AXES, done_trials
+from jaxinv.results.selection import AXES, done_trials, rates_used
 from jaxinv.utils import files
 
 HTML, MARKDOWN, CSV = "report.html", "report.md", "report.csv"
-COLUMNS = ["study", "arm", "learning_rate", "trial", "step", "accuracy", "test_loss", "diverged"]
+COLUMNS = ["study", "arm", "learning_rate", "trial", "step", "accuracy", "test_loss", "diverged", "rate"]
 HEAD_BYTES = 4096  # our mark stands near the beginning of a file
 
 
@@ -61,8 +61,10 @@ def values_csv(studies: Sequence[StoredStudy]) -> str:
     """Every finished trial's values, one evaluation to a line; text that gives back the stored float32 exactly."""
     frames = []
     for study in studies:
-        values = done_trials(study.results)[COLUMNS[5:]]
+        values = done_trials(study.results)
+        values = values[["accuracy", "test_loss", "diverged"]].reset_coords(drop=True)
         values = values.assign_coords(arm=study.arms, learning_rate=study.learning_rates, step=study.steps)
+        values = values.assign(rate=(AXES[:2], rates_used(study.results)))
         frames.append(values.to_dataframe(dim_order=list(AXES)).reset_index().assign(study=study.name))
     rows = pd.concat(frames).astype({"diverged": int})
     return rows.to_csv(columns=COLUMNS, index=False, lineterminator="\n", na_rep="nan")
@@ -82,7 +84,7 @@ def _ours(path: Path) -> bool:
     marks = {
         ".html": MARK.encode(),
         ".md": MARK.encode(),
-        ".csv": ",".join(COLUMNS).encode() + b"\n",
+        ".csv": ",".join(COLUMNS[:-1]).encode(),
         ".png": b"Software\x00jaxinv",
     }
     with path.open("rb") as stream:

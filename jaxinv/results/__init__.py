@@ -6,7 +6,7 @@ for a metric, a learning rate, the finished trials or a `Cell`, and so works on 
 `schema` says how results are built; it is imported by that name, by those who build them.
 """
 
-from jaxinv.results.cells import Cell, best_cells, best_rates, cell, cells, mean_over_steps
+from jaxinv.results.cells import Cell, best_cells, best_rates, cell, cells, distinct_cells, mean_over_steps
 from jaxinv.results.selection import (
     AXES,
     arm_index,
@@ -39,6 +39,7 @@ __all__ = [
     "cells",
     "check_results",
     "curves",
+    "distinct_cells",
     "done_mask",
     "done_trials",
     "learning_rates",

@@ -134,6 +134,17 @@ def cells(results: "xr.Dataset", step: int | None = None) -> list[Cell]:
     ]
 
 
+def distinct_cells(results: "xr.Dataset", step: int | None = None) -> list[Cell]:
+    """Every arm at every learning rate that it used, each once: an arm with one of its own has it all along the axis.
+
+    Args and errors: as for `cells`.
+    """
+    found: dict[tuple[str, float], Cell] = {}
+    for one in cells(results, step):
+        found.setdefault((one.arm, one.rate), one)
+    return list(found.values())
+
+
 def best_cells(
     results: "xr.Dataset", step: int | None = None, *, metric: str = "accuracy", lowest: bool = False
 ) -> dict[str, Cell]:
@@ -149,7 +160,7 @@ def best_cells(
       metric: what is averaged.
       lowest: the lowest mean is best, as for a loss.
     """
-    found = cells(results, step)
+    found = distinct_cells(results, step)
     best: dict[str, Cell] = {}
     for name in arm_names(results):
         own = [one for one in found if one.arm == name]
@@ -161,7 +172,8 @@ def best_cells(
 
 
 def best_rates(results: "xr.Dataset", step: int | None = None) -> dict[str, float]:
-    """Each arm's best learning rate by mean accuracy; what `learning_rate=` takes in plots and `stats.compare_all`."""
+    """Where on the axis each arm's best learning rate by mean accuracy is; what `learning_rate=` takes in plots and
+    `stats.compare_all`."""
     return {arm: best.learning_rate for arm, best in best_cells(results, step).items()}
 
 

@@ -315,3 +315,20 @@ def test_what_makes_no_sense_is_refused_in_one_line(call, message):
     with pytest.raises(InputError, match=message) as caught:
         call(example(rates=(0.1, 0.5)))
     assert "\n" not in str(caught.value)
+
+
+def test_each_arm_stands_at_the_learning_rates_that_it_used():
+    results = example(arms=("sgd", "adam", "fixed"), rates=(3.0, 0.03), trials=6)
+    used = [[3.0, 0.03], [0.01, 0.0001], [0.5, 0.5]]
+    results = results.assign_coords(rate=(("arm", "learning_rate"), used))
+    ax = plots.learning_rate_curve(results)
+    lines = {line.get_marker(): line for line in ax.lines if line.get_marker() in style.MARKERS[:3]}
+    expected = ([0.03, 3.0], [0.0001, 0.01], [0.5])
+    means = results.accuracy.values[..., 0].astype(np.float64).mean(axis=-1)
+    for arm, (marker, rates) in enumerate(zip(style.MARKERS, expected, strict=False)):
+        np.testing.assert_allclose(np.asarray(lines[marker].get_xdata()), rates)
+        drawn = means[arm, ::-1] if arm < 2 else means[arm, :1]
+        np.testing.assert_allclose(np.asarray(lines[marker].get_ydata()), drawn)
+    low, high = stats.summary(results.accuracy.values[2, 0, :, 0]).ci95
+    assert [low, high] in [np.asarray(line.get_ydata()).tolist() for line in ax.lines]
+    assert ax.get_xticks().tolist() == [0.0001, 0.01, 0.03, 0.5, 3.0]

@@ -29,6 +29,7 @@ from jaxinv.report import (
     write_page,
 )
 from jaxinv.report.writing import COLUMNS, values_csv
+from jaxinv.results.assemble import arm_coords
 from jaxinv.results.schema import ResultBlock, Schema
 from jaxinv.store import Store
 from jaxinv.study import Study
@@ -41,6 +42,7 @@ NOTHING_SHOWN = "No difference between normal and inverted was shown"
 def results_of(study: Study, *, seed=0, fingerprint="f" * 64, **values) -> xr.Dataset:
     """Made-up results of a study, with the attributes of real ones."""
     results = example(study.arm_names, study.learning_rates, study.trials, study.eval_steps, seed=seed)
+    results = results.assign_coords(arm_coords(study.to_dict(), study.learning_rates))
     for name, value in values.items():
         results[name].values[:] = value
     versions = json.dumps({"jaxinv": "0.1.0", "jax": "0.10.2"})

@@ -153,3 +153,12 @@ def test_a_cell_has_the_learning_rate_that_was_used_beside_its_place_on_the_axis
         assert results.cell(own, "b", learning_rate=0.5).rate == 0.01
         assert results.cell(own.sel(arm=["b"]), "b", learning_rate=0.1).rate == 0.001
         assert results.best_cells(results.mean_over_steps(own))["b"].rate in used[1]
+
+
+def test_an_arm_with_one_rate_of_its_own_has_one_distinct_cell():
+    used = [[0.1, 0.5], [0.001, 0.001]]
+    data = made().assign_coords(rate=(("arm", "learning_rate"), used))
+    data["accuracy"].values[1, 1, :, 1] = 2.0  # would be the best
+    assert [(one.arm, one.rate) for one in results.distinct_cells(data)] == [("a", 0.1), ("a", 0.5), ("b", 0.001)]
+    assert results.best_cells(data)["b"].learning_rate == 0.1
+    assert len(results.distinct_cells(made())) == 4
