@@ -109,7 +109,10 @@ class Run(Machine, Output, StudyInput):
         """Join the other processes, if there are any; whether this is the first of them, which prints."""
         if not self.distributed:
             if (self.coordinator, self.num_processes, self.process_id) != (None, None, None):
-                raise InputError("distributed: --coordinator, --num-processes and --process-id go with --distributed")
+                raise InputError(
+                    "distributed: --coordinator, --num-processes and --process-id go with --distributed; "
+                    "give it as well"
+                )
             return True
         from jaxinv.engine import distributed
 

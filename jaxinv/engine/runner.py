@@ -95,7 +95,7 @@ def run(
         chunk = whole("chunk", chunk)
     chosen = local_devices(devices)
     if jax.process_count() > 1 and out is None:
-        raise InputError("out: several processes need a folder that they share")
+        raise InputError("out: None is not allowed for several processes; give a folder that they share")
     keeping = check_keeping(keep, metrics, test_arms)
     if per_image and "correct" not in keeping.keep:
         keeping = check_keeping((*keeping.keep, "correct"), metrics, test_arms)

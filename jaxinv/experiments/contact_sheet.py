@@ -22,7 +22,7 @@ def draw_arms(dataset: str, out: str, arms: tuple[str, ...] = tuple(registry.PRE
     if path.suffix not in (".png", ".svg") or "\0" in out:
         raise InputError(f"out: {out!r} is not a picture file; give a name that ends in .png or .svg")
     if not path.parent.is_dir():
-        raise InputError(f"out: {str(path.parent)!r} is not a folder")
+        raise InputError(f"out: {str(path.parent)!r} is not a folder; give a place in one that is there")
     data = load_dataset(dataset)
     _, first = np.unique(data.y_test, return_index=True)
     images = data.x_test[first[:IMAGES]]

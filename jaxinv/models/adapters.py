@@ -116,7 +116,7 @@ def from_nnx(
             params: Params, state: State, images: jax.Array, *, train: bool, key: jax.Array | None
         ) -> tuple[jax.Array, State]:
             if train and key is None and jax.tree.leaves(graphs.random):
-                raise InputError(f"model: {label!r} needs a key to be trained, for its random numbers")
+                raise InputError(f"model: {label!r} needs a key to be trained, for its random numbers; give one")
             offset = params.get(OFFSET)
             params = {part: value for part, value in params.items() if part != OFFSET}
             random = _reseeded(graphs.random, jax.random.key(0) if key is None else key)

@@ -200,7 +200,9 @@ def _conv(
     precision: Any,
 ) -> jax.Array:
     if x.ndim != 4 or w.ndim != 4 or x.shape[0] != w.shape[1]:
-        raise InputError(f"conv: images {x.shape} and kernels {w.shape} are not [C, H, W, B] and [F, C, kh, kw]")
+        raise InputError(
+            f"conv: images {x.shape} and kernels {w.shape} are not allowed; give [C, H, W, B] and [F, C, kh, kw]"
+        )
     sizes, kernels = x.shape[1:3], w.shape[2:]
     if isinstance(padding, str):
         spans = [(k - 1) * d + 1 for k, d in zip(kernels, dilation, strict=True)]
@@ -212,7 +214,9 @@ def _conv(
         )
     ]
     if min(axis.outputs for axis in axes) < 1:
-        raise InputError(f"conv: images of {sizes[0]} x {sizes[1]} are too small for this convolution")
+        raise InputError(
+            f"conv: images of {sizes[0]} x {sizes[1]} are too small for this convolution; give larger ones"
+        )
     how = _product if jax.default_backend() in PRODUCT_BACKENDS else _xla
     return how(x, w, axes[0], axes[1], precision)
 

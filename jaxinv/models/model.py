@@ -160,7 +160,10 @@ def check_model(model: Model, image_shape: ImageShape, classes: int) -> BoundMod
             found = getattr(logits, "shape", type(logits).__name__)
             raise InputError(f"{where} returns logits {found} for 2 images of {classes} classes; give {(2, classes)}")
         if jax.tree.map(_form, after) != jax.tree.map(_form, before):
-            raise InputError(f"{where} changes the structure, shapes or types of its state between init and apply")
+            raise InputError(
+                f"{where} changes the structure, shapes or types of its state between init and apply; "
+                "give functions that keep them"
+            )
     return bound
 
 

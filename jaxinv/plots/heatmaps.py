@@ -133,7 +133,9 @@ def _draw(ax: Axes, values: np.ndarray, border_mask: Any, vmax: float, size: flo
     if border_mask is not None:
         mask = _plane("border_mask", border_mask).astype(bool)
         if mask.shape != values.shape:
-            raise InputError(f"border_mask: shape {mask.shape} differs from the heatmap's {values.shape}")
+            raise InputError(
+                f"border_mask: shape {mask.shape} differs from the heatmap's {values.shape}; give one of that shape"
+            )
         edges = border_edges(mask)
         for width, colour in ((3.0, "black"), (1.3, "white")):  # seen on dark and on bright cells alike
             ax.add_collection(LineCollection(edges, colors=colour, linewidths=width * size, capstyle="projecting"))

@@ -119,7 +119,7 @@ def figure_of(ax: Axes) -> Figure:
     """The whole figure that the axes stand in."""
     figure = ax.get_figure(root=True)
     if figure is None:
-        raise InputError("ax: these axes belong to no figure any more")
+        raise InputError("ax: these axes belong to no figure any more; give axes of a figure that is there")
     return figure
 
 

@@ -204,7 +204,9 @@ def _check_path(root: Path) -> None:
         while not os.path.lexists(near):
             near = near.parent
     except OSError as error:  # a name that is too long, say
-        raise InputError(f"out: {str(root)!r} is not the name of a folder ({error.strerror})") from None
+        raise InputError(
+            f"out: {str(root)!r} is not the name of a folder ({error.strerror}); give another one"
+        ) from None
     if not near.is_dir():
         raise InputError(f"out: {str(near)!r} is not a folder; give another one than {str(root)!r}")
 

@@ -149,7 +149,9 @@ def open_run(folder: str | os.PathLike[str]) -> tuple[Storage, Stored, Blocks]:
         stored = None
     if stored is None:
         hint = "study.json beside results.zarr"
-        raise InputError(f"results: {str(storage)!r} is not the folder of a stored run ({hint})")
+        raise InputError(
+            f"results: {str(storage)!r} is not the folder of a stored run ({hint}); give one that run has written"
+        )
     if stored.root is None:
         raise DataError(f"{stored.problem}; the command that made it, run again, puts that right")
     schema, block = stored.schema()

@@ -39,15 +39,15 @@ class Storage:
             try:
                 self._system, root = fsspec.core.url_to_fs(text)
             except (*REFUSALS, ImportError) as error:
-                raise InputError(f"out: {text!r} cannot be opened ({first_line(error)})") from error
+                raise InputError(f"out: {text!r} cannot be opened ({first_line(error)}); give another place") from error
             self._name, self._root = text.rstrip("/"), root.rstrip("/")
             return
         try:
             self.local = Path(text).expanduser()
         except RuntimeError as error:
-            raise InputError(f"out: {text!r} is not the name of a folder ({error})") from None
+            raise InputError(f"out: {text!r} is not the name of a folder ({error}); give another one") from None
         if not text or "\0" in text:
-            raise InputError(f"out: {text!r} is not the name of a folder")
+            raise InputError(f"out: {text!r} is not the name of a folder; give another one")
         self._system, self._name, self._root = LocalFileSystem(), str(self.local), str(self.local.absolute())
 
     def __str__(self) -> str:

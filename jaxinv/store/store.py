@@ -274,7 +274,9 @@ def _stored_axes(storage: Storage, stored: Stored, schema: Schema, block: int) -
             continue
         if field.name in KEEPING:
             raise InputError(f"out: the run in {str(storage)!r} keeps {_kept(there)}; give the same, or another folder")
-        raise InputError(f"out: {str(storage)!r} holds results of other {field.name} ({old} there, {new} here)")
+        raise InputError(
+            f"out: {str(storage)!r} holds results of other {field.name} ({old} there, {new} here); give another folder"
+        )
     return block, schema
 
 

@@ -103,10 +103,13 @@ def translate(
 def refuse_fold(model: Model, scale: np.ndarray, offset: np.ndarray) -> None:
     """InputError with the reason, if the model's first layer cannot take in the map scale∘x + offset exactly."""
     if model.fold is None:
-        raise InputError(f"model: {model.name!r} does not say how its first layer takes in a scale and an offset")
+        raise InputError(
+            f"model: {model.name!r} does not say how its first layer takes in a scale and an offset; "
+            "give one with fold="
+        )
     reason = model.fold_refusal(scale, offset) if model.fold_refusal is not None else None
     if reason is not None:
-        raise InputError(f"model: {model.name!r} cannot take the map in exactly: {reason}")
+        raise InputError(f"model: {model.name!r} cannot take the map in exactly: {reason}; give another one")
 
 
 def affine_map(dataset: Dataset, arm: Preprocess) -> tuple[np.ndarray, np.ndarray]:

@@ -140,7 +140,10 @@ def compute_sharpness(
 def _first_layer(model: Model, dataset: Dataset) -> tuple[bool, bool]:
     """Whether the model's first layer has a bias; whether it is all of the model, linear and zero in the beginning."""
     if model.pixel_weights is None or model.fold is None:
-        raise InputError(f"model: the first layer of {model.name!r} does not read pixels directly")
+        raise InputError(
+            f"model: the first layer of {model.name!r} does not read pixels directly; "
+            "give one whose first layer does, such as 'softmax'"
+        )
     shape = dataset.image_shape
     network = model.bind(shape, dataset.classes)
     begin, state = network.init(keys.root_key(0))
