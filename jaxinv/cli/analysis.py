@@ -1,7 +1,8 @@
 """The commands that read stored runs: `compare`, `power` and `report`."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -9,24 +10,29 @@ from jaxinv.cli.options import Dir, Output, optional
 from jaxinv.cli.output import print_json
 from jaxinv.errors import InputError
 
+if TYPE_CHECKING:
+    from jaxinv.stats import Comparison, Comparisons
+
 LearningRate = Annotated[float | None, optional("FLOAT", "the run's only one")]
 
 
 @dataclass(kw_only=True)
 class Compare(Output):
-    """Compare two arms of a stored run, or all pairs, trial by trial.
+    """Compare two arms of a stored run, all pairs, or two runs, trial by trial.
 
     Example: jaxinv compare runs/rates normal inverted --learning-rate 0.5
     """
 
     folder: tyro.conf.Positional[Dir]
     """Folder of a stored run."""
-    arms: Annotated[tuple[str, ...], tyro.conf.Positional, optional("[ARM ARM]", "all pairs")] = ()
-    """Names of two arms."""
+    arms: Annotated[tuple[str, ...], tyro.conf.Positional, optional("[ARM ARM | DIR]", "all pairs")] = ()
+    """Names of two arms; or the folder of another run of the same trials, to compare each arm that both have."""
+    arm: Annotated[str | None, optional("NAME", "each that both have")] = None
+    """Name of the arm to compare in two runs."""
     learning_rate: LearningRate = None
     """Learning rate at which to compare."""
-    metric: Literal["accuracy", "test_loss"] = "accuracy"
-    """Variable to compare."""
+    metric: Annotated[str, tyro.conf.arg(metavar="NAME")] = "accuracy"
+    """Metric to compare: accuracy, test_loss, train_loss, or one of your own."""
     margin: Annotated[float | None, optional("FLOAT", "no such test")] = None
     """Also test whether the arms are equivalent within this margin."""
     alpha: float = 0.05
@@ -35,11 +41,16 @@ class Compare(Output):
     """Include or exclude trials that diverged."""
 
     def __call__(self) -> None:
+        made = self.comparison()
+        if self.json:
+            print_json(made.to_dict())
+        else:
+            print(made)
+
+    def comparison(self) -> "Comparison | Comparisons":
+        """The comparison that the arguments ask for."""
         from jaxinv import stats, store
 
-        if len(self.arms) not in (0, 2):
-            raise InputError(f"arms: {len(self.arms)} given ({', '.join(self.arms)}); give two, or none for all pairs")
-        results = store.load(self.folder)
         options: dict[str, Any] = {
             "learning_rate": self.learning_rate,
             "metric": self.metric,
@@ -47,11 +58,24 @@ class Compare(Output):
             "alpha": self.alpha,
             "diverged": self.diverged,
         }
-        made = stats.compare(results, *self.arms, **options) if self.arms else stats.compare_all(results, **options)
-        if self.json:
-            print_json(made.to_dict())
-        else:
-            print(made)
+        if len(self.arms) == 1 and is_folder(self.arms[0]):
+            if self.arm is None:
+                return stats.compare_runs(self.folder, self.arms[0], **options)
+            return stats.compare(self.folder, self.arms[0], arm=self.arm, **options)
+        if len(self.arms) not in (0, 2):
+            raise InputError(
+                f"arms: {len(self.arms)} given ({', '.join(self.arms)}); give two, none for all pairs, or the folder "
+                "of another run"
+            )
+        if self.arm is not None:
+            raise InputError(f"arm: {self.arm!r} is not allowed with one run; give it with the folders of two")
+        results = store.load(self.folder)
+        return stats.compare(results, *self.arms, **options) if self.arms else stats.compare_all(results, **options)
+
+
+def is_folder(name: str) -> bool:
+    """Whether a word is a folder, on this machine or at an address, and no arm's name."""
+    return "://" in name or Path(name).is_dir()
 
 
 @dataclass(kw_only=True)

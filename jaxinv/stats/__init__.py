@@ -7,7 +7,7 @@ call that uses one loads it.
 
 from jaxinv.stats.bootstrap import Bootstrap, bootstrap_interval
 from jaxinv.stats.cells import CellSummary, cell_summary
-from jaxinv.stats.comparison import Comparison, Comparisons, compare, compare_all
+from jaxinv.stats.comparison import Comparison, Comparisons, compare, compare_all, compare_runs
 from jaxinv.stats.descriptive import Summary, interquartile_mean, published_z, summary
 from jaxinv.stats.effect_sizes import Pairing, cohen_dz, pairing, superiority
 from jaxinv.stats.equivalence import Equivalence, one_sided_p, tost
@@ -40,6 +40,7 @@ __all__ = [
     "cohen_dz",
     "compare",
     "compare_all",
+    "compare_runs",
     "holm",
     "interquartile_mean",
     "mcnemar",

@@ -2,7 +2,7 @@
 
 import itertools
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from jaxinv.stats.paired_trials import paired_trials
 from jaxinv.stats.permutation_tests import sign_flip
 from jaxinv.stats.rank_tests import wilcoxon
 from jaxinv.stats.t_tests import paired_t
-from jaxinv.stats.two_runs import one_run
+from jaxinv.stats.two_runs import arm_pairs, as_one, name_runs, one_run
 from jaxinv.utils.jsonable import jsonable
 from jaxinv.utils.tables import html_rows, html_table, text_rows, text_table
 from jaxinv.utils.text import plain
@@ -271,13 +271,41 @@ def compare_all(
     arms = arm_names(results)
     if len(arms) < 2:
         raise InputError(f"arms: {', '.join(arms) or 'none'} is not allowed; give results of two or more")
-    pairs = []
+    pairs: list[Comparison] = []
     for a, b in itertools.combinations(arms, 2):
         rate = learning_rate
         if isinstance(rate, Mapping):
             own = rate_by_arm(results, rate)
             rate = (own[a], own[b])
         pairs.append(compare(results, a, b, learning_rate=rate, **options))
+    return _adjusted(pairs, adjust)
+
+
+def compare_runs(
+    first: "xr.Dataset | str | os.PathLike[str]",
+    second: "xr.Dataset | str | os.PathLike[str]",
+    *,
+    adjust: str = "holm",
+    **options: Any,
+) -> Comparisons:
+    """Compare each arm that two runs of the same trials have, or the only one of each, with adjusted p-values.
+
+    Args:
+        first, second: results, or the folders of runs.
+        adjust: as for `compare_all`.
+        options: as for `compare`.
+
+    Raises:
+        InputError: the runs share no arm, or their trials are not paired; and as `compare`.
+    """
+    checks.choice("adjust", adjust, ("holm", "bh"))
+    runs = name_runs(first, second)
+    pairs, both = arm_pairs(runs), as_one(runs)
+    return _adjusted([compare(both, a, b, **options) for a, b in pairs], adjust)
+
+
+def _adjusted(pairs: Sequence[Comparison], adjust: str) -> Comparisons:
+    """Comparisons with their p-values adjusted over all of them."""
     method, label = {
         "holm": (multiple_testing.holm, "Holm"),
         "bh": (multiple_testing.benjamini_hochberg, "Benjamini-Hochberg"),

@@ -68,7 +68,10 @@ def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str,
         (("replicate", "--chains", "0"), "chains: 0 is not allowed"),
         (("replicate", "--trials", "-3"), "trials: -3 is not allowed"),
         (("compare", "no/such/folder"), "no/such/folder"),
-        (("compare", "x", "normal"), "arms: 1 given (normal); give two"),
+        (
+            ("compare", "x", "normal"),
+            "arms: 1 given (normal); give two, none for all pairs, or the folder of another run",
+        ),
         (("power", "x", "normal", "inverted", "--target", "2"), "target: 2.0 is not allowed; give a number strictly"),
         (("arms", "--out", "sheet.exe"), "out: 'sheet.exe' is not a picture file"),
     ],
@@ -360,7 +363,7 @@ def test_closed_and_full_streams_and_odd_settings(tmp_path: Path, npz: str, shel
     [
         ("run --trials x", "Error parsing --trials: invalid literal for int() with base 10: 'x'; jaxinv run --help"),
         ("run --bogus 3", "Unrecognized options: --bogus, 3; jaxinv run --help says"),
-        ("compare x --metric los", "invalid choice 'los' for argument '--metric'"),
+        ("compare x --diverged out", "invalid choice 'out' for argument '--diverged'"),
     ],
 )
 def test_a_terminal_gets_errors_without_boxes_or_colours(arguments: str, says: str) -> None:
