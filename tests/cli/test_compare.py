@@ -9,7 +9,7 @@ import scipy.stats
 
 from jaxinv import Arm, cli
 from jaxinv.study import Study
-from tests.report.test_report import results_of, store
+from tests.builders import store_results, study_results
 
 ARMS = ("normal", "inverted", "raw")
 
@@ -23,8 +23,8 @@ def call(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, s
 def stored(folder: Path, draw: int = 0, **fields) -> np.ndarray:
     """A made-up run in a folder; its accuracies [A, L, T]."""
     study = Study(**{"trials": 9, "arms": ARMS, **fields})
-    results = results_of(study, seed=draw)
-    store(folder, study, results)
+    results = study_results(study, seed=draw)
+    store_results(folder, study, results)
     return results.accuracy.values[..., -1].astype(np.float64)
 
 

@@ -16,6 +16,7 @@ from jaxinv.experiments import claims
 from jaxinv.experiments.claims import light, rates, studies, timing
 from jaxinv.experiments.claims.study_cache import PerTrial, StudyCache, StudyResults, count_diverged, octaves
 from jaxinv.preprocess import get_preprocess
+from tests.builders import results_with_means
 from tests.datasets import tiny
 
 RNG = np.random.default_rng(0)
@@ -40,37 +41,6 @@ WIDE = {
     "per-image-steady-light",
     "zeros-train-faster",
 }
-
-
-def made_up(
-    means: dict[str, Any],
-    *,
-    learning_rates: tuple[float, ...] = (0.5,),
-    trials: int = 40,
-    steps: int = 1,
-    sd: float = 0.002,
-) -> xr.Dataset:
-    """Results whose mean accuracy is given for each arm: a number, or an array [L] or [L, steps]."""
-    shape = (len(learning_rates), trials, steps)
-    rng = np.random.default_rng(1)
-    shared = noise(rng, sd, (1, trials, 1))
-    accuracy = []
-    for mean in means.values():
-        grid = np.asarray(mean, float).reshape((len(learning_rates), 1, -1) if np.ndim(mean) else (1, 1, 1))
-        accuracy.append(np.broadcast_to(grid, shape) + shared + noise(rng, sd, shape))
-    dims = ("arm", "learning_rate", "trial", "step")
-    values = np.stack(accuracy).astype(np.float32)
-    variables = {"accuracy": (dims, values), "diverged": (dims[:3], np.zeros(values.shape[:3], bool))}
-    coords = {"arm": list(means), "learning_rate": list(learning_rates), "step": np.arange(1, steps + 1) * 100}
-    return xr.Dataset(variables, coords)
-
-
-def noise(rng: np.random.Generator, sd: float, shape: tuple[int, ...]) -> np.ndarray:
-    """Noise with mean 0 over the even trials, and over the odd ones: an effect on its margin stays there."""
-    drawn = rng.normal(0, sd, shape)
-    for half in (slice(0, None, 2), slice(1, None, 2)):
-        drawn[:, half] -= drawn[:, half].mean(axis=1, keepdims=True) if drawn[:, half].size else 0.0
-    return drawn
 
 
 def judge(
@@ -112,8 +82,8 @@ def test_every_claim_says_what_it_is():
     [(0.5, 0.6, "supported"), (0.9, 0.9, "refuted"), (0.95, 0.6, "refuted"), (0.5, 0.9, "refuted")],
 )
 def test_inverting_lowers_accuracy_in_both_readings(other, chained, wanted):
-    independent = made_up({"normal": 0.9, "inverted": other})
-    written = made_up({"normal": 0.9, "inverted": chained}, steps=5)
+    independent = results_with_means({"normal": 0.9, "inverted": other})
+    written = results_with_means({"normal": 0.9, "inverted": chained}, steps=5)
     per_trial = PerTrial(np.zeros(0), answers(0.9, other, images=2000))
     found = judge("inverting-lowers-accuracy", per_trial=per_trial, independent=independent, as_written=written)
     assert found.verdict == wanted
@@ -125,8 +95,8 @@ def test_interval_of_inverting_covers_new_images_too():
     once = answers(0.9, 0.6, trials=1)
     per_trial = PerTrial(np.zeros(0), np.repeat(once, 10, axis=1))
     results: dict[str, Any] = {
-        "independent": made_up({"normal": 0.9, "inverted": 0.6}),
-        "as_written": made_up({"normal": 0.9, "inverted": 0.6}),
+        "independent": results_with_means({"normal": 0.9, "inverted": 0.6}),
+        "as_written": results_with_means({"normal": 0.9, "inverted": 0.6}),
     }
     low, high = judge("inverting-lowers-accuracy", per_trial=per_trial, **results).ci95
     spread = 1.96 * (once[0, 0].astype(float) - once[1, 0]).std() / 20
@@ -145,7 +115,7 @@ def framed(order: np.ndarray | None = None) -> Dataset:
 
 @pytest.mark.parametrize(("moved", "wanted"), [(0.0, "supported"), (1e-9, "refuted")])
 def test_zero_pixels_never_move(moved, wanted):
-    results = made_up({"normal": 0.9, "inverted": 0.5})
+    results = results_with_means({"normal": 0.9, "inverted": 0.5})
     delta = np.where(framed().x_train.any(axis=0), 0.3, moved).astype(np.float32)
     results["weight_delta"] = (("arm", "learning_rate", "row", "col", "channel"), np.stack([delta, delta])[:, None])
     found = judge("zero-pixels-never-move", data=framed(), independent=results)
@@ -155,7 +125,7 @@ def test_zero_pixels_never_move(moved, wanted):
 
 def test_zero_pixels_that_are_no_border_refute_it():
     data = framed(np.random.default_rng(3).permutation(144))
-    results = made_up({"normal": 0.9, "inverted": 0.5})
+    results = results_with_means({"normal": 0.9, "inverted": 0.5})
     delta = np.where(data.x_train.any(axis=0), 0.3, 0.0).astype(np.float32)
     results["weight_delta"] = (("arm", "learning_rate", "row", "col", "channel"), np.stack([delta, delta])[:, None])
     assert judge("zero-pixels-never-move", data=data, independent=results).verdict == "refuted"
@@ -166,7 +136,7 @@ def test_zero_pixels_that_are_no_border_refute_it():
     [(0.3, (0.5, 0.3), "supported"), (0.3, (0.5, 0.7), "refuted"), (0.01, (0.5, 0.3), "refuted")],
 )
 def test_border_moves_and_centre_moves_less(border, centre, wanted):
-    independent = made_up({"normal": 0.9, "inverted": 0.5})
+    independent = results_with_means({"normal": 0.9, "inverted": 0.5})
     per_trial = PerTrial(moves(border, centre), answers(0.9, 0.5))
     found = judge("border-up-centre-down", per_trial=per_trial, independent=independent)
     assert found.verdict == wanted
@@ -177,13 +147,13 @@ def test_border_moves_and_centre_moves_less(border, centre, wanted):
 def test_images_without_a_border_leave_claims_about_it_open(name):
     data = tiny()
     lit = Dataset(x_train=255 - data.x_train, y_train=data.y_train, x_test=data.x_test, y_test=data.y_test)
-    found = judge(name, data=lit, independent=made_up({"normal": 0.9, "inverted": 0.5}))
+    found = judge(name, data=lit, independent=results_with_means({"normal": 0.9, "inverted": 0.5}))
     assert (found.verdict, found.n) == ("inconclusive", 0)
     assert "nothing to test" in found.explanation
 
 
 def test_training_finds_others():
-    independent = made_up({"normal": 0.9, "inverted": 0.9})
+    independent = results_with_means({"normal": 0.9, "inverted": 0.9})
     same = answers(0.9, 0.9)
     same[1] = same[0]
     for correct, wanted in ((answers(0.9, 0.9), "supported"), (same, "refuted")):
@@ -193,16 +163,19 @@ def test_training_finds_others():
 
 @pytest.mark.parametrize(("other", "wanted"), [(0.85, "supported"), (0.9, "refuted"), (0.895, "inconclusive")])
 def test_inverting_hurts_a_convnet(other, wanted):
-    assert judge("inverting-hurts-a-convnet", convnet=made_up({"normal": 0.9, "inverted": other})).verdict == wanted
+    assert (
+        judge("inverting-hurts-a-convnet", convnet=results_with_means({"normal": 0.9, "inverted": other})).verdict
+        == wanted
+    )
 
 
 @pytest.mark.parametrize(("dark", "wanted"), [(0.85, "supported"), (0.55, "refuted"), (0.7, "inconclusive")])
 def test_border_explains_it(dark, wanted):
-    results = made_up({"normal": 0.9, "inverted": 0.5, "inverted_dark_border": dark})
+    results = results_with_means({"normal": 0.9, "inverted": 0.5, "inverted_dark_border": dark})
     found = judge("border-explains-it", dark_border=results)
     assert found.verdict == wanted
     assert found.effect == pytest.approx((dark - 0.5) / 0.4, abs=0.01)
-    none = made_up({"normal": 0.9, "inverted": 0.9, "inverted_dark_border": dark})
+    none = results_with_means({"normal": 0.9, "inverted": 0.9, "inverted_dark_border": dark})
     assert judge("border-explains-it", dark_border=none).verdict == "inconclusive"
 
 
@@ -211,10 +184,10 @@ def test_border_explains_it(dark, wanted):
     [(0.0, 0.9, "supported"), (0.01, 0.9, "refuted"), (0.0, 0.8, "refuted"), (0.0, 0.895, "inconclusive")],
 )
 def test_centring_removes_it(shift, hidden, wanted):
-    results = made_up(dict.fromkeys(studies.CENTRED, 0.88))
+    results = results_with_means(dict.fromkeys(studies.CENTRED, 0.88))
     results.accuracy[1::2] = results.accuracy.values[::2]
     results.accuracy[3, 0, 7] += shift
-    mlp = made_up({"normal": 0.9, "inverted": 0.1, "pixel_mean": 0.9, "inverted+pixel_mean": hidden})
+    mlp = results_with_means({"normal": 0.9, "inverted": 0.1, "pixel_mean": 0.9, "inverted+pixel_mean": hidden})
     assert judge("centring-removes-it", centred=results, mlp=mlp).verdict == wanted
 
 
@@ -227,15 +200,15 @@ def test_batch_norm(gentle, fast, wanted):
     usual, other = np.array([0.9, 0.93]), np.array([gentle, fast])
     for name, arm in (("batch-norm-removes-it", "inverted"), ("batch-norm-needs-no-mean", "channel_mean")):
         means = {"normal": usual, "inverted": usual, "channel_mean": usual, "pixel_mean": usual} | {arm: other}
-        mlp = made_up({"normal": 0.9, "inverted": 0.1})
-        found = judge(name, mlp_bn=made_up(means, learning_rates=two), mlp=mlp)
+        mlp = results_with_means({"normal": 0.9, "inverted": 0.1})
+        found = judge(name, mlp_bn=results_with_means(means, learning_rates=two), mlp=mlp)
         assert found.verdict == wanted
 
 
 def grid(**best: tuple[float, float]) -> xr.Dataset:
     """Curves over the grid of learning rates, each with its own peak: arm -> (accuracy, learning rate)."""
     log = np.log2(np.asarray(studies.RATES))
-    return made_up(
+    return results_with_means(
         {arm: peak - 0.01 * (log - np.log2(rate)) ** 2 for arm, (peak, rate) in best.items()},
         learning_rates=studies.RATES,
     )
@@ -268,7 +241,7 @@ def test_channel_as_good_as_pixel():
 
 def test_best_learning_rate_is_chosen_and_judged_on_different_trials():
     """Pure noise: the best of twelve learning rates, judged where it was chosen, would look better than it is."""
-    results = made_up({"normal": np.full(12, 0.5)}, learning_rates=studies.RATES, trials=4, sd=0.0)
+    results = results_with_means({"normal": np.full(12, 0.5)}, learning_rates=studies.RATES, trials=4, sd=0.0)
     results.accuracy[:] = 0.5
     results.accuracy[0, 3, ::2] = 0.9
     results.accuracy[0, 5, 1::2] = 0.95
@@ -283,7 +256,7 @@ def test_deviation_widens_rates(pixel, channel, wanted):
     log = np.log2(np.asarray(studies.RATES)) - np.log2(0.25)
     width = {"channel_mean": 1.0, "pixel_mean": 1.0, "channel_zscore": channel, "pixel_zscore": pixel}
     means = {arm: 0.9 - 0.02 * (log / wide) ** 2 for arm, wide in width.items()}
-    results = made_up(means, learning_rates=studies.RATES, sd=0.0002)
+    results = results_with_means(means, learning_rates=studies.RATES, sd=0.0002)
     assert judge("deviation-widens-rates", rates=results).verdict == wanted
 
 
@@ -305,8 +278,8 @@ def test_matter_of_time(inverted, wanted):
         return np.where(np.arange(80) >= look, 0.93, 0.5)[None]
 
     results: dict[str, Any] = {
-        "half_bound_normal": made_up({"normal": reaches(9)}, trials=20, steps=80),
-        "half_bound_inverted": made_up({"inverted": reaches(inverted - 1)}, trials=20, steps=80),
+        "half_bound_normal": results_with_means({"normal": reaches(9)}, trials=20, steps=80),
+        "half_bound_inverted": results_with_means({"inverted": reaches(inverted - 1)}, trials=20, steps=80),
     }
     found = judge("matter-of-time", **results)
     assert found.verdict == wanted
@@ -317,12 +290,14 @@ def test_level_that_normal_images_never_reach_is_lowered():
     curve = np.where(np.arange(10) >= 4, 0.4, 0.1)[None]
     late = np.where(np.arange(10) >= 8, 0.4, 0.1)[None]
     results: dict[str, Any] = {
-        "half_bound_normal": made_up({"normal": curve}, trials=20, steps=10, sd=1e-4),
-        "half_bound_inverted": made_up({"inverted": late}, trials=20, steps=10, sd=1e-4),
+        "half_bound_normal": results_with_means({"normal": curve}, trials=20, steps=10, sd=1e-4),
+        "half_bound_inverted": results_with_means({"inverted": late}, trials=20, steps=10, sd=1e-4),
     }
     found = judge("matter-of-time", **results)
     assert (found.verdict, found.effect) == ("supported", pytest.approx(9 / 5))
-    never: dict[str, Any] = {f"half_bound_{arm}": made_up({arm: 0.4}, sd=0.05) for arm in ("normal", "inverted")}
+    never: dict[str, Any] = {
+        f"half_bound_{arm}": results_with_means({arm: 0.4}, sd=0.05) for arm in ("normal", "inverted")
+    }
     assert judge("matter-of-time", **never).verdict == "inconclusive"
 
 
@@ -334,7 +309,7 @@ def test_per_image(name, study):
     few = octaves(1 / 128, 0.5)
     for peak, wanted in ((0.85, "supported"), (0.9, "refuted"), (0.92, "refuted"), (0.895, "inconclusive")):
         means = {better: np.linspace(0.8, 0.9, 7), worse: np.linspace(0.8, peak, 7)[::-1]}
-        results: dict[str, Any] = {study: made_up(means, learning_rates=few)}
+        results: dict[str, Any] = {study: results_with_means(means, learning_rates=few)}
         assert judge(f"per-image-{name}-light", **results).verdict == wanted
     assert light.CHANGING > 0
 
@@ -392,7 +367,7 @@ def test_dark_border_is_inverted_inside_alone():
 
 def test_diverged_trainings_are_counted():
     """Those behind a figure, each once, however often it is used."""
-    results = made_up({"normal": 0.9, "inverted": 0.5})
+    results = results_with_means({"normal": 0.9, "inverted": 0.5})
     results.diverged[1, 0, :3] = True
     normal, inverted = (StudyResults("independent", results).accuracy(arm) for arm in ("normal", "inverted"))
     assert count_diverged(normal) == 0
@@ -406,7 +381,7 @@ def test_diverged_trainings_are_counted():
 
 def test_verdict_and_sentences_come_from_the_criteria():
     """A rule that is changed changes all of them."""
-    results = made_up({"normal": 0.9, "inverted": 0.85})
+    results = results_with_means({"normal": 0.9, "inverted": 0.85})
     claim = claims.CLAIMS["inverting-hurts-a-convnet"]
     for margin, verdict, words in ((0.005, "supported", ", more than 0.005"), (0.2, "refuted", ", not more than 0.2")):
         changed = replace(claim, criteria=[replace(claim.criteria[0], margin=margin)])

@@ -13,7 +13,8 @@ from jaxinv.experiments.replication_page import read_as, replication_page
 from jaxinv.experiments.reports import write_report
 from jaxinv.report import StoredStudy, render_markdown
 from jaxinv.study import Study
-from tests.report.test_report import Reader, column, results_of, store
+from tests.builders import store_results, study_results
+from tests.report.test_report import Reader, column
 
 PUBLISHED = {"normal": 0.91879, "inverted": 0.837478}
 
@@ -21,9 +22,9 @@ PUBLISHED = {"normal": 0.91879, "inverted": 0.837478}
 def replicated(folder: Path) -> dict[str, xr.Dataset]:
     """A folder as `jaxinv replicate` leaves it."""
     studies = {"as_written": Study(steps=200, eval_every=50, trials=6), "independent": Study(trials=12)}
-    made = {name: results_of(study, seed=place) for place, (name, study) in enumerate(studies.items())}
+    made = {name: study_results(study, seed=place) for place, (name, study) in enumerate(studies.items())}
     for name, study in studies.items():
-        store(folder / name, study, made[name])
+        store_results(folder / name, study, made[name])
     seconds = {"compile": 1.0, "train": 2.0, "total": 3.5}
     (folder / "summary.json").write_text(json.dumps({"published": PUBLISHED, "seconds": seconds}))
     return made
@@ -78,11 +79,11 @@ def test_the_verdict_follows_the_results(tmp_path, spoil, words):
     ],
 )
 def test_replication_is_judged_by_the_spread_of_chains(away, words):
-    results = results_of(Study(steps=100, eval_every=50, trials=10))
+    results = study_results(Study(steps=100, eval_every=50, trials=10))
     chains = results.accuracy.values[:, 0].astype(np.float64).mean(axis=-1)
     figures = chains.mean(axis=1) + np.array(away) * chains.std(axis=1, ddof=1)
     published = dict(zip(PUBLISHED, figures.tolist(), strict=True))
-    assert words in replication({"as_written": results, "independent": results_of(Study(trials=6))}, published)
+    assert words in replication({"as_written": results, "independent": study_results(Study(trials=6))}, published)
 
 
 def test_markdown_shows_figures_that_are_there(tmp_path):
@@ -130,7 +131,7 @@ def test_claims_stand_first(tmp_path):
 def test_claims_show_accuracy_against_learning_rate_of_their_studies(tmp_path):
     studies = {"few": Study(learning_rate=(0.1, 0.5), trials=3), "many": Study(learning_rate=(0.1, 0.2, 0.5), trials=3)}
     for name, study in (studies | {"one": Study(trials=3)}).items():
-        store(tmp_path / name, study, results_of(study))
+        store_results(tmp_path / name, study, study_results(study))
     claim = {"name": "c", "source": "s", "statement": "S.", "verdict": "supported", "effect": 1.0, "ci95": [0.5, 1.5]}
     claim |= {"n": 3, "explanation": "E.", "rule": "By this rule.", "unit": "points", "diverged": 2}
     (tmp_path / "claims.json").write_text(json.dumps({"claims": [claim]}))

@@ -9,35 +9,13 @@ import matplotlib
 import numpy as np
 import pytest
 import scipy.stats
-import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 
 from jaxinv import plots, stats
 from jaxinv.errors import DataError, InputError
 from jaxinv.plots import heatmaps, style
-
-DIMS = ("arm", "learning_rate", "trial", "step")
-HOSTILE = ("$\\frac{1}$", "_private", "<script>alert(1)</script>", "nul\x00\nand 中\u202e", "x" * 200)
-
-
-def example(arms=("normal", "inverted"), rates=(0.5,), trials=30, steps=(50,), side=8, seed=0) -> xr.Dataset:
-    """Made-up results that resemble the real ones: a good and narrow first arm, poor and wide ones after it."""
-    rng = np.random.default_rng(seed)
-    shape = (len(arms), len(rates), trials, len(steps))
-    level = np.where(np.arange(len(arms)) == 0, 0.875, 0.33).reshape(-1, 1, 1, 1)
-    spread = np.where(np.arange(len(arms)) == 0, 0.006, 0.09).reshape(-1, 1, 1, 1)
-    accuracy = np.clip(level + spread * rng.standard_normal(shape) + 0.01 * np.arange(len(steps)), 0, 1)
-    delta = rng.random((len(arms), len(rates), side, side, 1)) * np.arange(1, len(arms) + 1).reshape(-1, 1, 1, 1, 1)
-    return xr.Dataset(
-        {
-            "accuracy": (DIMS, accuracy.astype(np.float32)),
-            "test_loss": (DIMS, (1 - accuracy).astype(np.float32)),
-            "diverged": (DIMS[:3], np.zeros(shape[:3], bool)),
-            "weight_delta": (("arm", "learning_rate", "row", "col", "channel"), delta.astype(np.float32)),
-        },
-        coords={"arm": list(arms), "learning_rate": list(rates), "trial": np.arange(trials), "step": list(steps)},
-    )
+from tests.builders import HOSTILE_ARMS, lifelike_results
 
 
 def frame(side=8) -> np.ndarray:
@@ -64,10 +42,10 @@ DRAW = {
 def test_takes_axes_and_returns_them(name):
     ax = new_axes()
     before = dict(matplotlib.rcParams)
-    assert DRAW[name](example(), ax) is ax
+    assert DRAW[name](lifelike_results(), ax) is ax
     assert ax.has_data() or ax.images
     assert dict(matplotlib.rcParams) == before
-    assert isinstance(DRAW[name](example(), None), Axes)
+    assert isinstance(DRAW[name](lifelike_results(), None), Axes)
 
 
 def test_pyplot_is_never_loaded():
@@ -77,7 +55,7 @@ def test_pyplot_is_never_loaded():
 
 
 def test_heatmaps_share_one_scale_and_one_bar():
-    results = example(arms=("a", "b", "c"))
+    results = lifelike_results(arms=("a", "b", "c"))
     figure = plots.weight_changes(results, frame())
     panels = [ax for ax in figure.axes if ax.images]
     assert len(panels) == 3
@@ -114,7 +92,7 @@ def test_outline_separates_the_border_from_the_rest():
 
 
 def test_curve_draws_means_chains_and_published_values():
-    results = example(trials=5, steps=(10, 20, 30, 40))
+    results = lifelike_results(trials=5, steps=(10, 20, 30, 40))
     ax = plots.curve_over_steps(results, published={"normal": 0.91, "inverted": 0.84})
     lines = [np.asarray(line.get_ydata(), np.float64) for line in ax.lines]
     accuracy = results.accuracy.values[:, 0].astype(np.float64)
@@ -129,7 +107,7 @@ def test_curve_draws_means_chains_and_published_values():
 
 
 def test_curve_over_many_trials_has_a_band_of_one_sd():
-    results = example(trials=40, steps=(10, 20))
+    results = lifelike_results(trials=40, steps=(10, 20))
     ax = plots.curve_over_steps(results)
     accuracy = results.accuracy.values[1, 0].astype(np.float64)
     heights = np.asarray(ax.collections[1].get_paths()[0].vertices)[:, 1]
@@ -142,7 +120,7 @@ def test_curve_over_many_trials_has_a_band_of_one_sd():
 
 
 def test_distribution_draws_every_trial_and_the_interval_of_scipy():
-    results = example()
+    results = lifelike_results()
     results["diverged"].values[1, 0, :3] = True
     results["accuracy"].values[1, 0, 0] = np.nan
     ax = plots.trial_distribution(results)
@@ -159,7 +137,7 @@ def test_distribution_draws_every_trial_and_the_interval_of_scipy():
 
 
 def test_close_ups_follow_the_shared_axis():
-    figure = plots.trial_distributions(example())
+    figure = plots.trial_distributions(lifelike_results())
     shared, first, second = figure.axes
     assert first.get_xlim()[1] - first.get_xlim()[0] < 0.1 < second.get_xlim()[1] - second.get_xlim()[0]
     assert shared.get_xlim()[0] < 0.3
@@ -167,7 +145,7 @@ def test_close_ups_follow_the_shared_axis():
 
 
 def test_learning_rate_curve_is_sorted_logarithmic_and_marks_the_bounds():
-    results = example(rates=(0.5, 0.01, 0.1))
+    results = lifelike_results(rates=(0.5, 0.01, 0.1))
     ax = plots.learning_rate_curve(results, {"normal": 0.51, "inverted": 0.0325})
     assert ax.get_xscale() == "log"
     curves = [line for line in ax.lines if np.size(line.get_xdata()) == 3]
@@ -180,7 +158,7 @@ def test_learning_rate_curve_is_sorted_logarithmic_and_marks_the_bounds():
 
 
 def test_forest_marks_differences_intervals_and_significance():
-    results = example(arms=("a", "b", "c"))
+    results = lifelike_results(arms=("a", "b", "c"))
     pairs = stats.compare_all(results, margin=0.02)
     ax = plots.forest(pairs)
     points = [line for line in ax.lines if line.get_marker() == "D"]
@@ -205,7 +183,7 @@ def test_contact_sheet_shows_the_images():
 
 
 def test_trials_that_have_not_run_are_left_out():
-    results = example(trials=6, steps=(10, 20))
+    results = lifelike_results(trials=6, steps=(10, 20))
     results["done"] = ("trial", np.array([True, True, True, False, False, False]))
     results["accuracy"].values[:, :, 3:] = 0.0  # whatever stands there
     seen = stats.summary(results.accuracy.values[0, 0, :3], axis=0).mean
@@ -220,7 +198,9 @@ def test_trials_that_have_not_run_are_left_out():
 @pytest.mark.parametrize("name", DRAW)
 @pytest.mark.parametrize("suffix", [".png", ".svg"])
 def test_same_results_same_bytes(name, suffix):
-    first, second = (style.to_bytes(style.figure_of(DRAW[name](example(), None)), suffix, dpi=60) for _ in range(2))
+    first, second = (
+        style.to_bytes(style.figure_of(DRAW[name](lifelike_results(), None)), suffix, dpi=60) for _ in range(2)
+    )
     assert first == second
     if suffix == ".svg":
         ElementTree.fromstring(first)
@@ -228,13 +208,13 @@ def test_same_results_same_bytes(name, suffix):
 
 
 def test_hostile_names_are_drawn_as_text():
-    results = example(arms=HOSTILE, rates=(0.1, 0.5))
+    results = lifelike_results(arms=HOSTILE_ARMS, rates=(0.1, 0.5))
     draw = [
-        plots.curve_over_steps(results, learning_rate=0.5, published=dict.fromkeys(HOSTILE, 0.5)),
-        plots.trial_distribution(results, learning_rate=dict.fromkeys(HOSTILE, 0.1)),
-        plots.learning_rate_curve(results, dict.fromkeys(HOSTILE, 0.2)),
+        plots.curve_over_steps(results, learning_rate=0.5, published=dict.fromkeys(HOSTILE_ARMS, 0.5)),
+        plots.trial_distribution(results, learning_rate=dict.fromkeys(HOSTILE_ARMS, 0.1)),
+        plots.learning_rate_curve(results, dict.fromkeys(HOSTILE_ARMS, 0.2)),
         plots.forest(stats.compare_all(results, learning_rate=0.5)),
-        plots.contact_sheet(dict.fromkeys(HOSTILE, np.eye(8)[None])),
+        plots.contact_sheet(dict.fromkeys(HOSTILE_ARMS, np.eye(8)[None])),
     ]
     for ax in draw:
         ElementTree.fromstring(plots.to_bytes(style.figure_of(ax), ".svg"))
@@ -245,9 +225,9 @@ def test_hostile_names_are_drawn_as_text():
 
 
 def test_one_trial_and_constant_trials_can_be_drawn():
-    results = example(trials=1)
+    results = lifelike_results(trials=1)
     plots.to_bytes(plots.trial_distributions(results), dpi=40)
-    constant = example(trials=4)
+    constant = lifelike_results(trials=4)
     constant["accuracy"].values[:] = 0.5
     for ax in (
         plots.trial_distribution(constant),
@@ -255,7 +235,7 @@ def test_one_trial_and_constant_trials_can_be_drawn():
         plots.curve_over_steps(results),
     ):
         plots.to_bytes(style.figure_of(ax), dpi=40)
-    nothing = example(trials=3)
+    nothing = lifelike_results(trials=3)
     nothing["accuracy"].values[:] = np.nan
     for ax in (
         plots.trial_distribution(nothing),
@@ -266,7 +246,7 @@ def test_one_trial_and_constant_trials_can_be_drawn():
 
 
 def test_a_million_trials_are_drawn_as_a_histogram_alone():
-    results = example(trials=20_000)
+    results = lifelike_results(trials=20_000)
     assert not [c for c in plots.trial_distribution(results).collections if c.get_offsets().size > 2]  # pyright: ignore
 
 
@@ -313,12 +293,12 @@ def test_save_is_whole_or_not_at_all(tmp_path, monkeypatch):
 )
 def test_what_makes_no_sense_is_refused_in_one_line(call, message):
     with pytest.raises(InputError, match=message) as caught:
-        call(example(rates=(0.1, 0.5)))
+        call(lifelike_results(rates=(0.1, 0.5)))
     assert "\n" not in str(caught.value)
 
 
 def test_each_arm_stands_at_the_learning_rates_that_it_used():
-    results = example(arms=("sgd", "adam", "fixed"), rates=(3.0, 0.03), trials=6)
+    results = lifelike_results(arms=("sgd", "adam", "fixed"), rates=(3.0, 0.03), trials=6)
     used = [[3.0, 0.03], [0.01, 0.0001], [0.5, 0.5]]
     results = results.assign_coords(rate=(("arm", "learning_rate"), used))
     ax = plots.learning_rate_curve(results)

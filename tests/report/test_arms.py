@@ -14,7 +14,8 @@ from jaxinv.report.arms import DescribedArms
 from jaxinv.report.figures import figures
 from jaxinv.report.writing import values_csv
 from jaxinv.study import Study
-from tests.report.test_report import Reader, column, render, results_of
+from tests.builders import study_results
+from tests.report.test_report import Reader, column, render
 
 ADAM = Arm("adam", optimizer="adam", learning_rate=(0.001, 0.003, 0.01))
 SLOW = Arm("adam", optimizer="adam", learning_rate=0.001)
@@ -34,7 +35,7 @@ KINDS = (
 def tuned() -> xr.Dataset:
     """sgd and inverted along the axis, adam at rates of its own."""
     study = Study(arms=("normal", "inverted", ADAM), learning_rate=(0.3, 1.0, 3.0), trials=8)
-    results = results_of(study)
+    results = study_results(study)
     results.accuracy.values[0, 0] += 0.05
     results.accuracy.values[1, 1] += 0.3
     results.accuracy.values[2, 2] += 0.4
@@ -74,7 +75,7 @@ def test_one_rate_of_its_own_stands_once():
     study = Study(
         arms=("normal", Arm("adam", optimizer="adam", learning_rate=0.001)), learning_rate=(0.1, 0.5), trials=6
     )
-    results = results_of(study)
+    results = study_results(study)
     results["diverged"].values[1, :, 0] = True
     shown = StoredStudy(results=results)
     assert [(cell.arm, cell.rate) for cell in shown.cells] == [("normal", 0.1), ("normal", 0.5), ("adam", 0.001)]
@@ -94,7 +95,7 @@ def test_one_rate_of_its_own_stands_once():
 
 def test_different_rates_without_a_choice_are_shown_and_not_called_best():
     study = Study(arms=("normal", Arm("adam", optimizer="adam", learning_rate=0.001)), trials=6)
-    page = render(results_of(study))
+    page = render(study_results(study))
     assert column(Reader(page).tables[0], "learning rate") == ["0.5", "0.001"]
     assert "best learning rate" not in page
     assert "Accuracy against learning rate" not in page
@@ -103,7 +104,7 @@ def test_different_rates_without_a_choice_are_shown_and_not_called_best():
 
 
 def test_no_page_claims_for_all_arms_what_some_arm_changes():
-    shown = StoredStudy(results=results_of(Study(arms=KINDS, trials=4)))
+    shown = StoredStudy(results=study_results(Study(arms=KINDS, trials=4)))
     lede, methods = sentences.lede(shown), sentences.methods(shown)
     assert (
         ", unless an arm changes it: 4 paired trials of 50 updates under normal, inverted, bn (model mlp_bn)," in lede
@@ -120,7 +121,9 @@ def test_no_page_claims_for_all_arms_what_some_arm_changes():
     ):
         assert text in methods
     product = Study(arms=(Arm("a", model="mlp", optimizer="sgd"), Arm("b", model="mlp_bn", optimizer="adam")), trials=4)
-    lede, methods = (write(StoredStudy(results=results_of(product))) for write in (sentences.lede, sentences.methods))
+    lede, methods = (
+        write(StoredStudy(results=study_results(product))) for write in (sentences.lede, sentences.methods)
+    )
     assert "softmax" not in lede + methods
     assert "unless" not in lede
     assert lede.startswith("mnist, learning rate 0.5, batches of 100: 4 paired trials")
@@ -131,7 +134,7 @@ def test_no_page_claims_for_all_arms_what_some_arm_changes():
 
 def test_what_is_not_usual_of_the_whole_study_is_named():
     study = Study(loss="squared_error", augment="flip", train_examples=5000, label_noise=0.25, trials=4)
-    results = results_of(study)
+    results = study_results(study)
     methods, lede = (write(StoredStudy(results=results)) for write in (sentences.methods, sentences.lede))
     for text in (
         "Training minimised the loss squared_error (squared distance of the logits",
@@ -147,7 +150,7 @@ def test_what_is_not_usual_of_the_whole_study_is_named():
 
 
 def test_the_usual_study_is_told_as_ever():
-    shown = StoredStudy(results=results_of(Study(trials=4)))
+    shown = StoredStudy(results=study_results(Study(trials=4)))
     assert sentences.lede(shown) == (
         "softmax on mnist, sgd, learning rate 0.5, batches of 100: 4 paired trials of 50 updates under normal and "
         "inverted."
@@ -166,7 +169,7 @@ def test_the_table_of_a_run_says_what_each_arm_changes():
     study = Study(
         arms=("normal", Arm("bn", model="mlp_bn"), Arm("adam", optimizer="adam", learning_rate=0.001)), trials=4
     )
-    text = terminal.run_table(summary(study, results_of(study)))
+    text = terminal.run_table(summary(study, study_results(study)))
     assert text.splitlines()[:5] == [
         "mnist, softmax, sgd: 4 trials of 50 updates",
         "",
@@ -176,7 +179,7 @@ def test_the_table_of_a_run_says_what_each_arm_changes():
     ]
     assert max(map(len, text.splitlines())) <= 80
     alike = Study(arms=(Arm("adam", optimizer="adam", learning_rate=0.01),), trials=4)
-    title = terminal.run_table(summary(alike, results_of(alike))).splitlines()[0]
+    title = terminal.run_table(summary(alike, study_results(alike))).splitlines()[0]
     assert title == "mnist, softmax, learning rate 0.01: 4 trials of 50 updates"
 
 
@@ -192,7 +195,7 @@ def test_arms_are_described_by_name_and_objects_by_theirs():
 
 def test_arms_without_pixel_weights_have_no_heatmap_and_the_page_says_so():
     study = Study(arms=("normal", "inverted", Arm("net", model="cnn")), trials=4)
-    results = results_of(study)
+    results = study_results(study)
     results["weight_delta"].values[1:] = np.nan
     results["diverged"].values[1] = True
     shown = StoredStudy(results=results)
@@ -206,7 +209,9 @@ def test_arms_without_pixel_weights_have_no_heatmap_and_the_page_says_so():
 
 
 def test_what_arms_do_is_headed_by_what_it_is():
-    images, other = (StoredStudy(results=results_of(Study(arms=arms, trials=3))) for arms in (("raw", "signed"), KINDS))
+    images, other = (
+        StoredStudy(results=study_results(Study(arms=arms, trials=3))) for arms in (("raw", "signed"), KINDS)
+    )
     for studies, what in (([images], "what it makes of an image"), ([images, other], "what it does")):
         table = tables.described_arms_table(studies)
         assert table is not None

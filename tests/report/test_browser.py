@@ -17,9 +17,9 @@ import pytest
 
 from jaxinv.experiments.reports import write_report
 from jaxinv.study import Study
+from tests.builders import HOSTILE_ARMS, store_results, study_results
 from tests.experiments.test_reports import replicated
-from tests.plots.test_plots import HOSTILE
-from tests.report.test_report import render, results_of, store
+from tests.report.test_report import render
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 FLAGS = "headless no-sandbox disable-gpu disable-quic no-first-run disable-background-networking"
@@ -169,25 +169,25 @@ def test_report_prints(browser: Browser, folder: Path):
 
 def test_hostile_names_run_nothing(browser: Browser, tmp_path: Path):
     study = Study(trials=4)
-    results = results_of(study)
+    results = study_results(study)
     fields = json.loads(results.attrs["study"]) | {
-        "dataset": {"own": HOSTILE[2]},
+        "dataset": {"own": HOSTILE_ARMS[2]},
         "model": {"own": "<img src=x onerror=alert(1)>"},
     }
-    evil = results.assign_attrs(study=json.dumps(fields), device=HOSTILE[2])
+    evil = results.assign_attrs(study=json.dumps(fields), device=HOSTILE_ARMS[2])
     page = tmp_path / "evil.html"
-    page.write_text(render(evil.assign_coords(arm=[HOSTILE[2], HOSTILE[4]])))
+    page.write_text(render(evil.assign_coords(arm=[HOSTILE_ARMS[2], HOSTILE_ARMS[4]])))
     browser.open(page, 390)
     assert browser.noise == []
     assert browser.requests == [page.as_uri()]
     assert browser.run("document.scripts.length") == 0
-    assert HOSTILE[2] in browser.run("document.querySelector('h1').textContent")
+    assert HOSTILE_ARMS[2] in browser.run("document.querySelector('h1').textContent")
     assert browser.run("document.documentElement.scrollWidth") <= 390
 
 
 def test_claims_fit_a_phone(browser: Browser, tmp_path: Path):
     study = Study(learning_rate=(0.1, 0.5), trials=3)
-    store(tmp_path / "rates", study, results_of(study))
+    store_results(tmp_path / "rates", study, study_results(study))
     text = "https://a.very.long.address.test/" + "q" * 80 + ", an answer"
     claim = {"name": "a-claim-with-a-long-name", "source": text, "statement": "S" * 90, "verdict": "refuted"}
     claim |= {"effect": -1e-15, "ci95": [-2e-15, 3.5], "n": 12_000, "explanation": "Because.", "unit": "u" * 60}
@@ -202,7 +202,7 @@ def test_claims_fit_a_phone(browser: Browser, tmp_path: Path):
 
 def test_link_to_the_values_leads_to_them(browser: Browser, tmp_path: Path):
     study = Study(trials=3)
-    store(tmp_path, study, results_of(study))
+    store_results(tmp_path, study, study_results(study))
     browser.open(write_report(tmp_path), 390)
     assert browser.run("document.querySelector('a.download').href") == (tmp_path / "report.csv").as_uri()
     assert (tmp_path / "report.csv").is_file()

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import xarray as xr
 
 from jaxinv import cli, stats
 from jaxinv.arm import Arm
@@ -29,53 +28,11 @@ from jaxinv.report import (
     write_page,
 )
 from jaxinv.report.writing import COLUMNS, values_csv
-from jaxinv.results.assemble import arm_coords
-from jaxinv.results.schema import ResultBlock, Schema
-from jaxinv.store import Store
 from jaxinv.study import Study
 from jaxinv.training.weight_change import border_mask, summarise
-from tests.plots.test_plots import HOSTILE, example
+from tests.builders import HOSTILE_ARMS, lifelike_results, store_results, study_results
 
 NOTHING_SHOWN = "No difference between normal and inverted was shown"
-
-
-def results_of(study: Study, *, seed=0, fingerprint="f" * 64, **values) -> xr.Dataset:
-    """Made-up results of a study, with the attributes of real ones."""
-    results = example(study.arm_names, study.learning_rates, study.trials, study.eval_steps, seed=seed)
-    results = results.assign_coords(arm_coords(study.to_dict(), study.learning_rates))
-    for name, value in values.items():
-        results[name].values[:] = value
-    versions = json.dumps({"jaxinv": "0.1.0", "jax": "0.10.2"})
-    return results.assign_attrs(
-        study=study.to_json(),
-        study_hash=study.hash,
-        data_fingerprint=fingerprint,
-        versions=versions,
-        device="1 x test (cpu)",
-    )
-
-
-def store(folder: Path, study: Study, results: xr.Dataset, trials: int | None = None) -> None:
-    """Write results, or the first of them, as a stored run."""
-    height, width, channels = results.weight_delta.shape[2:]
-    schema = Schema(
-        study.arm_names, study.learning_rates, study.eval_steps, (), (height, width, channels), True, study.trials
-    )
-    fixed = ("study", "study_hash", "data_fingerprint")
-    attrs = {name: value for name, value in results.attrs.items() if name not in fixed}
-    count = study.trials if trials is None else trials
-    weights = np.broadcast_to(
-        results.weight_delta.values[:, :, None], (*results.diverged.shape, height, width, channels)
-    )
-    values = {name: results[name].values[:, :, :count] for name in ("accuracy", "test_loss", "diverged")}
-    values["layer_delta"] = np.zeros((*results.diverged.shape[:2], count, 0), np.float32)
-    block = ResultBlock(values, weights[:, :, :count])
-    with Store.open(
-        folder, study, schema, fingerprint=results.attrs["data_fingerprint"], attrs=attrs, block=study.trials
-    ) as opened:
-        opened.write(0, block)
-        if count == study.trials:
-            opened.finish()
 
 
 class Reader(HTMLParser):
@@ -133,7 +90,7 @@ def write(folder: Path) -> Path:
 
 
 def test_figures_of_the_tables_are_those_of_stats():
-    results = results_of(Study(arms=("normal", "inverted", "pixel_mean"), trials=20))
+    results = study_results(Study(arms=("normal", "inverted", "pixel_mean"), trials=20))
     arms, pairs = Reader(render(results)).tables[:2]
     for row, arm in enumerate(results.arm.values):
         values = results.accuracy.sel(arm=arm).values.ravel().astype(np.float64)
@@ -155,7 +112,7 @@ def test_figures_of_the_tables_are_those_of_stats():
 
 def test_each_arm_is_compared_at_its_best_learning_rate():
     study = Study(learning_rate=(0.1, 0.5, 1.0), trials=8)
-    results = results_of(study)
+    results = study_results(study)
     results.accuracy.values[0, 2] += 0.05
     results.accuracy.values[1, 1] += 0.3
     shown = StoredStudy(results=results)
@@ -170,7 +127,7 @@ def test_each_arm_is_compared_at_its_best_learning_rate():
 
 def test_figures_have_alternatives_with_numbers():
     study = Study(learning_rate=(0.1, 0.5), steps=40, eval_every=20, trials=8)
-    results = results_of(study)
+    results = study_results(study)
     shown = StoredStudy(results=results, border=np.eye(8, dtype=bool), bounds={"normal": 0.512})
     page = Reader(render(shown))
     figures = page.all("img")
@@ -190,7 +147,7 @@ def test_figures_have_alternatives_with_numbers():
 
 
 def test_page_needs_nothing_else():
-    page = Reader(render(results_of(Study(trials=5)), csv="report.csv"))
+    page = Reader(render(study_results(Study(trials=5)), csv="report.csv"))
     assert all(str(figure["src"]).startswith("data:image/svg+xml;base64,") for figure in page.all("img"))
     assert all(str(link["href"]).startswith("data:") for link in page.all("link"))
     assert {str(link["href"])[0] for link in page.all("a")} == {"#", "r"}
@@ -200,7 +157,7 @@ def test_page_needs_nothing_else():
 
 
 def test_names_come_out_escaped():
-    results = results_of(Study(trials=4)).isel(arm=[0, 1, 1, 1, 1]).assign_coords(arm=list(HOSTILE))
+    results = study_results(Study(trials=4)).isel(arm=[0, 1, 1, 1, 1]).assign_coords(arm=list(HOSTILE_ARMS))
     fields = json.loads(results.attrs["study"]) | {"model": "x\n```\n<b>", "dataset": "<script>alert(1)</script>"}
     results.attrs |= {"study": json.dumps(fields), "device": "<u>"}
     page, text = (draw(results, title="<h1>&</h1>") for draw in (render, render_text))
@@ -226,7 +183,7 @@ def test_names_come_out_escaped():
     ],
 )
 def test_no_difference_is_not_called_one(values, words):
-    results = results_of(Study(trials=8))
+    results = study_results(Study(trials=8))
     results["accuracy"].values[:] = values(results.accuracy.values.copy())
     page = render(results)
     assert words in page
@@ -234,14 +191,14 @@ def test_no_difference_is_not_called_one(values, words):
 
 
 def test_one_trial_and_one_arm_are_told_as_such():
-    assert "one trial says nothing" in render(results_of(Study(trials=1)))
-    page = Reader(render(results_of(Study(arms=("normal",), trials=9))))
+    assert "one trial says nothing" in render(study_results(Study(trials=1)))
+    page = Reader(render(study_results(Study(arms=("normal",), trials=9))))
     assert "Accuracy is 0.87" in page.text
     assert len(page.all("img")) == 2  # no forest plot
 
 
 def test_diverged_trials_are_counted_and_said_to_be_in():
-    results = results_of(Study(trials=10))
+    results = study_results(Study(trials=10))
     results["diverged"].values[1, 0, :3] = True
     results["accuracy"].values[1, 0, 0] = np.nan
     page = Reader(render(results))
@@ -252,7 +209,7 @@ def test_diverged_trials_are_counted_and_said_to_be_in():
 
 def test_a_run_that_is_not_finished_says_so(tmp_path):
     study = Study(trials=10)
-    store(tmp_path, study, results_of(study), trials=4)
+    store_results(tmp_path, study, study_results(study), trials=4)
     page = Reader(write(tmp_path).read_text())
     assert "The run is not finished: 4 of 10 trials are done" in page.text
     assert column(page.tables[0], "n") == ["4", "4"]
@@ -269,21 +226,21 @@ def test_a_run_that_is_not_finished_says_so(tmp_path):
     ],
 )
 def test_command_on_the_page_makes_the_same_study(study):
-    text = render_text(results_of(study))
+    text = render_text(study_results(study))
     line = next(line for line in text.splitlines() if line.startswith("jaxinv run"))
     assert cli.parse(shlex.split(line)[1:]).study() == study
-    assert line in Reader(render(results_of(study))).text
+    assert line in Reader(render(study_results(study))).text
 
 
 def test_several_studies_each_have_their_command():
     studies = Study(trials=3, seed=1), Study(trials=3, seed=2)
-    text = render_text([StoredStudy(results=results_of(study), name=f"part{study.seed}") for study in studies])
+    text = render_text([StoredStudy(results=study_results(study), name=f"part{study.seed}") for study in studies])
     lines = [line for line in text.splitlines() if line.startswith("jaxinv run")]
     assert [cli.parse(shlex.split(line)[1:]).study() for line in lines] == list(studies)
 
 
 def test_objects_of_the_users_own_get_no_command():
-    results = results_of(Study(trials=3))
+    results = study_results(Study(trials=3))
     fields = json.loads(results.attrs["study"]) | {"model": {"own": "mine; rm -rf /"}}
     text = Reader(render(results.assign_attrs(study=json.dumps(fields)))).text
     assert "jaxinv run" not in text
@@ -300,7 +257,7 @@ def test_objects_of_the_users_own_get_no_command():
 
 def test_same_results_same_bytes(tmp_path):
     study = Study(steps=100, eval_every=50, trials=4)
-    store(tmp_path, study, results_of(study))
+    store_results(tmp_path, study, study_results(study))
     write(tmp_path)
     names = sorted(path for path in tmp_path.rglob("report*") if path.is_file()) + sorted(
         (tmp_path / "report_files").iterdir()
@@ -313,8 +270,8 @@ def test_same_results_same_bytes(tmp_path):
 
 def test_csv_gives_back_every_value(tmp_path):
     study = Study(arms=("raw", "inverted+pixel_mean"), learning_rate=(0.1, 0.5), steps=20, eval_every=10, trials=5)
-    results = results_of(study)
-    store(tmp_path, study, results)
+    results = study_results(study)
+    store_results(tmp_path, study, results)
     write(tmp_path)
     with (tmp_path / "report.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
@@ -329,7 +286,7 @@ def test_csv_gives_back_every_value(tmp_path):
 
 def test_csv_leaves_out_what_has_not_run():
     done = np.array([True, False, False, True])
-    results = results_of(Study(trials=4)).assign(done=("trial", done))
+    results = study_results(Study(trials=4)).assign(done=("trial", done))
     rows = list(csv.DictReader(values_csv([StoredStudy(results=results)]).splitlines()))
     assert [row["trial"] for row in rows] == ["0", "3", "0", "3"]
     np.testing.assert_array_equal(
@@ -340,7 +297,7 @@ def test_csv_leaves_out_what_has_not_run():
 @pytest.mark.parametrize("name", ["report.html", "report.md", "report.csv", "report_files/trials.png"])
 def test_files_of_others_are_not_overwritten(tmp_path, name):
     study = Study(trials=4)
-    store(tmp_path, study, results_of(study))
+    store_results(tmp_path, study, study_results(study))
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text("mine")
     before = sorted(tmp_path.rglob("*"))
@@ -352,7 +309,7 @@ def test_files_of_others_are_not_overwritten(tmp_path, name):
 
 def test_figures_of_an_earlier_report_go_and_those_of_others_stay(tmp_path):
     study = Study(steps=100, eval_every=50, trials=4)
-    store(tmp_path, study, results_of(study))
+    store_results(tmp_path, study, study_results(study))
     write(tmp_path)
     figures = tmp_path / "report_files"
     (figures / "old.png").write_bytes((figures / "curve.png").read_bytes())
@@ -365,7 +322,7 @@ def test_figures_of_an_earlier_report_go_and_those_of_others_stay(tmp_path):
 
 def test_a_link_is_not_followed(tmp_path):
     study = Study(trials=4)
-    store(tmp_path / "run", study, results_of(study))
+    store_results(tmp_path / "run", study, study_results(study))
     (tmp_path / "run" / "report.html").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(InputError, match="not a file that jaxinv wrote"):
         write(tmp_path / "run")
@@ -388,7 +345,7 @@ def test_border_and_bounds_come_from_the_very_dataset(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     study = Study(dataset="own.npz", learning_rate=(0.1, 0.5), trials=4, batch_size=10)
     dataset = Dataset(**arrays)
-    store(tmp_path / "run", study, results_of(study, fingerprint=dataset.fingerprint))
+    store_results(tmp_path / "run", study, study_results(study, fingerprint=dataset.fingerprint))
     shown = read_studies(tmp_path / "run")[0]
     np.testing.assert_array_equal(shown.border, border_mask(images))
     for arm, flip in (("normal", False), ("inverted", True)):
@@ -440,7 +397,7 @@ def test_what_makes_no_sense_is_refused_in_one_line(tmp_path):
     with pytest.raises(InputError, match="at least one stored study"):
         render([])
     with pytest.raises(InputError, match="no dimension 'trial'"):
-        render(example().rename(trial="t"))
-    results = results_of(Study(trials=3)).assign(done=("trial", np.zeros(3, bool)))
+        render(lifelike_results().rename(trial="t"))
+    results = study_results(Study(trials=3)).assign(done=("trial", np.zeros(3, bool)))
     with pytest.raises(DataError, match="none of 3 trials is done"):
         render(results)

@@ -6,6 +6,7 @@ import xarray as xr
 
 from jaxinv import results, stats
 from jaxinv.errors import DataError, InputError
+from tests.builders import results_of
 
 DIMS = results.AXES
 
@@ -14,16 +15,18 @@ def made(trials: int = 6) -> xr.Dataset:
     """Two arms, two learning rates, two steps, a metric of a user's own."""
     rng = np.random.default_rng(0)
     shape = (2, 2, trials, 2)
-    return xr.Dataset(
-        {
-            "accuracy": (DIMS, rng.random(shape).astype(np.float32)),
-            "test_loss": (DIMS, rng.exponential(size=shape).astype(np.float32)),
-            "margin": (DIMS[::-1], rng.normal(size=shape[::-1]).astype(np.float32)),
-            "diverged": (DIMS[:3], rng.random(shape[:3]) < 0.3),
-            "layer_delta": ((*DIMS[:3], "layer"), np.zeros((*shape[:3], 2), np.float32)),
-        },
-        coords={"arm": ["a", "b"], "learning_rate": [0.1, 0.5], "trial": np.arange(trials) + 10, "step": [10, 20]},
+    data = results_of(
+        rng.random(shape),
+        arms=("a", "b"),
+        learning_rates=(0.1, 0.5),
+        steps=(10, 20),
+        first_trial=10,
+        test_loss=rng.exponential(size=shape),
+        margin=rng.normal(size=shape[::-1]).T,
+        diverged=rng.random(shape[:3]) < 0.3,
+        layer_delta=np.zeros((*shape[:3], 2)),
     )
+    return data.assign(margin=data.margin.transpose(*DIMS[::-1]))
 
 
 def test_a_cell_is_one_arm_at_one_learning_rate_at_one_step():

@@ -10,24 +10,7 @@ import xarray as xr
 from jaxinv import stats
 from jaxinv.errors import DataError, InputError
 from jaxinv.results import cell
-
-DIMS = ("arm", "learning_rate", "trial", "step")
-
-
-def results(trials: int = 20, *, arms=("normal", "inverted"), rates=(0.5,), steps=(50,), seed: int = 0) -> xr.Dataset:
-    rng = np.random.default_rng(seed)
-    shape = (len(arms), len(rates), trials, len(steps))
-    shared = rng.normal(0.85, 0.01, size=(1, *shape[1:]))
-    accuracy = shared + rng.normal(0, 0.01, size=shape) - 0.05 * np.arange(len(arms))[:, None, None, None]
-    return xr.Dataset(
-        {
-            "accuracy": (DIMS, (np.round(accuracy * 10_000) / 10_000).astype(np.float32)),
-            "test_loss": (DIMS, rng.exponential(size=shape).astype(np.float32)),
-            "diverged": (DIMS[:3], np.zeros(shape[:3], bool)),
-            "layer_delta": ((*DIMS[:3], "layer"), np.zeros((*shape[:3], 2), np.float32)),
-        },
-        coords={"arm": list(arms), "learning_rate": list(rates), "trial": np.arange(trials), "step": list(steps)},
-    )
+from tests.builders import paired_results
 
 
 def sides(data: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
@@ -36,7 +19,7 @@ def sides(data: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_every_figure_is_the_array_functions():
-    data = results(30)
+    data = paired_results(30)
     a, b = sides(data)
     got = stats.compare(data, "normal", "inverted", margin=0.06, alpha=0.01, seed=5, bootstrap=1000)
     t = stats.paired_t(a, b)
@@ -56,7 +39,7 @@ def test_every_figure_is_the_array_functions():
 
 
 def test_swapping_the_arms_turns_the_signs_and_nothing_else():
-    data = results()
+    data = paired_results()
     one, other = stats.compare(data, "normal", "inverted"), stats.compare(data, "inverted", "normal")
     assert one.difference == -other.difference
     assert one.ci95 == pytest.approx((-other.ci95[1], -other.ci95[0]))
@@ -67,14 +50,14 @@ def test_swapping_the_arms_turns_the_signs_and_nothing_else():
 
 
 def test_the_order_of_dimensions_does_not_matter():
-    data = results(rates=(0.1, 0.5), steps=(10, 20))
+    data = paired_results(rates=(0.1, 0.5), steps=(10, 20))
     turned = data.transpose("step", "trial", "layer", "learning_rate", "arm")
     one, other = (stats.compare(d, "normal", "inverted", learning_rate=0.1, step=10) for d in (data, turned))
     assert one == other
 
 
 def test_identical_arms_differ_by_nothing():
-    got = stats.compare(results(), "normal", "normal", margin=0.001)
+    got = stats.compare(paired_results(), "normal", "normal", margin=0.001)
     assert (got.difference, got.p_value, got.p_wilcoxon, got.p_permutation) == (0.0, 1.0, 1.0, 1.0)
     assert (got.ci95, got.effect_size, got.superiority) == ((0.0, 0.0), 0.0, 0.5)
     assert not got.significant
@@ -86,7 +69,7 @@ def test_identical_arms_differ_by_nothing():
 
 @pytest.mark.parametrize("trials", [1, 2, 3])
 def test_few_trials(trials):
-    got = stats.compare(results(trials), "normal", "inverted", margin=0.1, bootstrap=1000)
+    got = stats.compare(paired_results(trials), "normal", "inverted", margin=0.1, bootstrap=1000)
     assert got.n == trials
     assert np.isnan(got.p_value) == (trials == 1)
     assert got.p_permutation == 2.0 ** (1 - trials)
@@ -95,7 +78,7 @@ def test_few_trials(trials):
 
 
 def test_learning_rates_steps_and_metrics_are_chosen():
-    data = results(rates=(0.1, 0.5), steps=(10, 20, 30))
+    data = paired_results(rates=(0.1, 0.5), steps=(10, 20, 30))
     loss = stats.compare(data, "normal", "inverted", learning_rate=0.5, step=20, metric="test_loss")
     expected = data["test_loss"].sel(learning_rate=0.5, step=20)
     assert loss.mean_a == pytest.approx(float(expected.sel(arm="normal").mean()), rel=1e-6)
@@ -109,7 +92,7 @@ def test_learning_rates_steps_and_metrics_are_chosen():
 
 
 def test_the_learning_rates_that_were_used_are_told():
-    data = results(arms=("normal", "inverted", "adam"), rates=(0.3, 3.0))
+    data = paired_results(arms=("normal", "inverted", "adam"), rates=(0.3, 3.0))
     data = data.assign_coords(rate=(("arm", "learning_rate"), [[0.3, 3.0], [0.3, 3.0], [0.001, 0.01]]))
     pair = stats.compare(data, "normal", "adam", learning_rate=(0.3, 3.0))
     assert (pair.learning_rate, pair.rate) == ((0.3, 3.0), (0.3, 0.01))
@@ -124,7 +107,7 @@ def test_the_learning_rates_that_were_used_are_told():
 
 
 def test_an_arm_with_two_learning_rates_in_a_family_stands_with_each():
-    data = results(arms=("normal", "inverted", "raw"), rates=(0.3, 3.0))
+    data = paired_results(arms=("normal", "inverted", "raw"), rates=(0.3, 3.0))
     family = stats.compare_all(data, learning_rate=(0.3, 3.0))
     assert "learning rates 0.3 (a) and 3 (b)" in " ".join(str(family).split())
     data = data.assign_coords(rate=(("arm", "learning_rate"), [[0.3, 3.0], [0.3, 3.0], [0.001, 0.01]]))
@@ -138,7 +121,7 @@ def test_an_arm_with_two_learning_rates_in_a_family_stands_with_each():
 
 
 def test_diverged_trials_are_counted_and_in_or_out_by_choice():
-    data = results(10)
+    data = paired_results(10)
     data["diverged"].values[0, 0, [1, 2]] = True
     data["diverged"].values[1, 0, [2, 3, 4]] = True
     data["accuracy"].values[1, 0, [2, 3, 4], 0] = 0.1
@@ -158,7 +141,7 @@ def test_diverged_trials_are_counted_and_in_or_out_by_choice():
 
 
 def test_no_trial_left_is_said_without_a_number():
-    data = results(10)
+    data = paired_results(10)
     data["diverged"].values[1] = True
     for made in (
         stats.compare(data, "normal", "inverted", diverged="exclude"),
@@ -169,7 +152,7 @@ def test_no_trial_left_is_said_without_a_number():
 
 
 def test_a_value_that_is_not_finite_leaves_its_pair_out_and_is_said():
-    data = results(10)
+    data = paired_results(10)
     data["test_loss"].values[0, 0, 3, 0] = np.nan
     data["test_loss"].values[1, 0, [3, 4], 0] = np.inf
     got = stats.compare(data, "normal", "inverted", metric="test_loss")
@@ -185,7 +168,7 @@ def test_a_value_that_is_not_finite_leaves_its_pair_out_and_is_said():
 
 def test_only_trials_that_are_done_count():
     done = np.isin(np.arange(10), [0, 2, 3, 7])
-    data = results(10).assign(done=("trial", done))
+    data = paired_results(10).assign(done=("trial", done))
     data["accuracy"].values[:, :, ~done] = np.nan
     data["diverged"].values[0, 0, 9] = True
     got = stats.compare(data, "normal", "inverted")
@@ -197,7 +180,7 @@ def test_only_trials_that_are_done_count():
 
 def test_all_pairs_with_adjusted_p_values():
     arms = ("normal", "inverted", "pixel_mean", "signed")
-    data = results(12, arms=arms)
+    data = paired_results(12, arms=arms)
     data["accuracy"].values[3] = data["accuracy"].values[0]
     table = stats.compare_all(data, margin=0.01)
     assert len(table) == 6
@@ -216,7 +199,7 @@ def test_all_pairs_with_adjusted_p_values():
     "arms", [("normal", "inverted", "signed"), ("inverted+pixel_mean+image_standardize", "a" * 90)]
 )
 def test_tables_fit_80_columns_and_name_every_arm(arms):
-    data = results(1234, arms=arms)
+    data = paired_results(1234, arms=arms)
     shown = str(stats.compare_all(data))
     assert all(len(line) <= 80 for line in shown.splitlines())
     for arm in arms:
@@ -226,7 +209,7 @@ def test_tables_fit_80_columns_and_name_every_arm(arms):
 
 
 def test_html_is_escaped():
-    data = results(5, arms=("<b>bold</b>", "a & b"))
+    data = paired_results(5, arms=("<b>bold</b>", "a & b"))
     for shown in (stats.compare(data, "<b>bold</b>", "a & b"), stats.compare_all(data)):
         html = shown._repr_html_()
         assert "<b>" not in html
@@ -235,7 +218,7 @@ def test_html_is_escaped():
 
 
 def test_the_same_seed_gives_the_same_comparison_and_another_another():
-    data = results(60, seed=3)
+    data = paired_results(60, seed=3)
     data["accuracy"].values[1] += np.float32(0.048)  # near enough for p-values that are not at their floor
     first, again, other = (stats.compare(data, "normal", "inverted", seed=s, bootstrap=1000) for s in (1, 1, 2))
     assert first == again
@@ -245,7 +228,7 @@ def test_the_same_seed_gives_the_same_comparison_and_another_another():
 
 
 def test_ranks_are_those_of_the_images_counted_not_of_float32():
-    data = results(60, seed=3)
+    data = paired_results(60, seed=3)
     data["accuracy"].values[1] += np.float32(0.048)
     a, b = (np.round(10_000 * side).astype(int) for side in sides(data))
     exact = stats.wilcoxon(a, b).p_value
@@ -254,7 +237,7 @@ def test_ranks_are_those_of_the_images_counted_not_of_float32():
 
 
 def test_the_results_are_left_as_they_were():
-    data = results()
+    data = paired_results()
     before = data.copy(deep=True)
     stats.compare_all(data, diverged="exclude")
     xr.testing.assert_identical(data, before)
@@ -286,7 +269,7 @@ def test_the_results_are_left_as_they_were():
     ],
 )
 def test_what_makes_no_sense_is_refused_in_one_line(options, start):
-    data = results(rates=(0.1, 0.5), steps=(10, 20))
+    data = paired_results(rates=(0.1, 0.5), steps=(10, 20))
     call: dict[str, Any] = {"arm_a": "normal", "arm_b": "inverted", "learning_rate": 0.1} | options
     with pytest.raises(InputError) as caught:
         stats.compare(data, call.pop("arm_a"), call.pop("arm_b"), **call)
@@ -295,7 +278,7 @@ def test_what_makes_no_sense_is_refused_in_one_line(options, start):
 
 
 def test_results_of_the_wrong_shape_are_refused():
-    data = results()
+    data = paired_results()
     with pytest.raises(InputError, match=r"^results: no dimension 'step'"):
         stats.compare(data.isel(step=0), "normal", "inverted")
     with pytest.raises(InputError, match=r"^results: no dimension 'arm'"):
