@@ -5,7 +5,7 @@ from typing import Annotated
 
 import tyro
 
-from jaxinv.cli.options import DataDir, Dir, Flag, Machine, Output, StudyInput, optional
+from jaxinv.cli.options import DataDir, Dir, Flag, Machine, Output, StudyInput, optional, several
 from jaxinv.cli.output import fill, keep_stdout, print_json
 from jaxinv.cli.stopping import resumable
 from jaxinv.errors import InputError
@@ -65,6 +65,11 @@ class Run(Machine, Output, StudyInput):
 
     out: Annotated[str | None, optional("DIR", "print only")] = None
     """Folder for the results. The same command resumes a run that was stopped; more --trials add to it."""
+    keep: Annotated[tuple[str, ...], several(str), optional("NAME [NAME ...]", "nothing more")] = ()
+    """More to keep of each trial: correct and predictions (of each test image), confusion (counts), params (the
+    network)."""
+    test_arms: Annotated[tuple[str, ...], several(str), optional("NAME [NAME ...]", "none")] = ()
+    """Preprocessings under which to test every network as well, whatever it was trained under."""
     data_dir: DataDir = None
     """Folder in which tensorflow-datasets keeps its data."""
 
@@ -92,6 +97,8 @@ class Run(Machine, Output, StudyInput):
                 devices=self.devices,
                 progress=not self.quiet,
                 data_dir=self.data_dir,
+                keep=self.keep,
+                test_arms=self.test_arms,
             )
         if not self.quiet:
             say(f"{results.attrs['plan']}; {results.attrs['computed']} trials computed here")

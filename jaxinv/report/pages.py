@@ -61,6 +61,8 @@ def study_section(study: StoredStudy, lines: Sequence[str]) -> Section:
     blocks: list[Block] = [*lines, tables.arms_table(study), *figures.figures(study)]
     if study.comparisons:
         blocks.append(tables.pairs_table(study))
+    if (transfer := tables.transfer_table(study)) is not None:
+        blocks.append(transfer)
     return Section(title=title, short=short_title(study), anchor=slug(study.name) or "results", blocks=blocks)
 
 

@@ -3,8 +3,10 @@
 import json
 from collections.abc import Sequence
 
+from jaxinv import stats
 from jaxinv.report.sections import Table
 from jaxinv.report.study import StoredStudy
+from jaxinv.results.selection import test_arm_names, transfer_values
 from jaxinv.utils.text import interval, number, p_value
 
 LEVEL = "95% interval"
@@ -35,6 +37,21 @@ def arms_table(study: StoredStudy) -> Table:
         note += " z is the distance of the published figure from the mean, in standard deviations of single trials."
     what = f"mean accuracy over {len(study.steps)} evaluations" if study.over_steps else ""
     return Table(f"Arms: {what or f'accuracy at step {study.steps[-1]:,}'}", head, rows, 1, strong, note)
+
+
+def transfer_table(study: StoredStudy) -> Table | None:
+    """Each arm's accuracy on the test images under other preprocessings, where that was tested."""
+    tests = test_arm_names(study.results)
+    if not tests:
+        return None
+    values = transfer_values(study.results)
+    rows = []
+    for place, arm in enumerate(study.arms):
+        at = study.learning_rates.index(study.best[arm].learning_rate)
+        found = [stats.summary(values[place, at, :, test]) for test in range(len(tests))]
+        rows.append([arm, *(f"{number(s.mean)}\n{interval(s.ci95)}" for s in found)])
+    note = f"Every network at the end of its training, tested under each preprocessing: mean accuracy and {LEVEL}."
+    return Table("Tested under other preprocessings", ["trained under", *tests], rows, 1, (), note)
 
 
 def pairs_table(study: StoredStudy) -> Table:

@@ -8,14 +8,17 @@ import xarray as xr
 
 from jaxinv import stats
 from jaxinv.report.arms import DescribedArms, change_text, plain_name
-from jaxinv.results import cells
+from jaxinv.results import cells, test_arm_names, transfer_values
 from jaxinv.utils.jsonable import jsonable
-from jaxinv.utils.tables import text_rows, text_table
+from jaxinv.utils.tables import WIDTH, text_rows, text_table
 from jaxinv.utils.text import interval, number, plain
 
 
 def run_summary(results: xr.Dataset) -> dict[str, Any]:
-    """Each arm at each learning rate at the last step; the seconds it took; what identifies the run."""
+    """Each arm at each learning rate at the last step; the seconds it took; what identifies the run.
+
+    A row's `transfer` has the accuracy and loss under each preprocessing that the run was asked to test under.
+    """
     rows = [
         {
             "arm": cell.arm,
@@ -28,6 +31,18 @@ def run_summary(results: xr.Dataset) -> dict[str, Any]:
         }
         for cell in map(stats.cell_summary, cells(results))
     ]
+    tests = test_arm_names(results)
+    if tests:
+        kinds = {"accuracy": ("mean", "sd", "ci95"), "loss": ("mean", "sd")}
+        found = {kind: transfer_values(results, kind).reshape(len(rows), -1, len(tests)) for kind in kinds}
+        for place, row in enumerate(rows):
+            row["transfer"] = {
+                test: {
+                    kind: {name: getattr(stats.summary(found[kind][place, :, at]), name) for name in names}
+                    for kind, names in kinds.items()
+                }
+                for at, test in enumerate(tests)
+            }
     return jsonable(
         {
             "study": json.loads(results.attrs["study"]),
@@ -70,9 +85,25 @@ def run_table(summary: dict[str, Any]) -> str:
     title = f"{', '.join(names)}: {trials} trials of {study['steps']} updates"
     if arms.short:
         title += f"\n\n{text_rows([('arm', 'what it changes'), *arms.short.items()])}"
+    transfer = f"\n\n{_transfer_table(rows, many_rates)}" if "transfer" in rows[0] else ""
     kept = summary["there"]
     there = f"{kept} of {trials} trials were there already. " if kept else ""
-    return f"{title}\n\n{plain(text_table([head, *lines]))}\n\n{there}{spent(seconds)}"
+    return f"{title}\n\n{plain(text_table([head, *lines]))}{transfer}\n\n{there}{spent(seconds)}"
+
+
+def _transfer_table(rows: Sequence[dict[str, Any]], many_rates: bool) -> str:
+    """Mean accuracies on the test images under other preprocessings; one a column, where that fits."""
+    head = [*(["rate"] if many_rates else []), *rows[0]["transfer"]]
+    lines = []
+    for row in rows:
+        means = [number(found["accuracy"]["mean"], ".5f") for found in row["transfer"].values()]
+        lines.append([*([f"{row['rate']:g}"] if many_rates else []), *means])
+    names = [row["arm"] for row in rows]
+    table = text_table([["arm", *head], *([name, *line] for name, line in zip(names, lines, strict=True))])
+    if max(map(len, table.splitlines())) > WIDTH:
+        told = (", ".join(f"{label} {value}" for label, value in zip(head, line, strict=True)) for line in lines)
+        table = text_rows(list(zip(names, told, strict=True)))
+    return f"Accuracy on the test images under each preprocessing:\n\n{plain(table)}"
 
 
 def spent(seconds: dict[str, float]) -> str:

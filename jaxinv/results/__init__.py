@@ -25,6 +25,8 @@ from jaxinv.results.selection import (
     rates_used,
     step_index,
     steps,
+    test_arm_names,
+    transfer_values,
     weight_deltas,
 )
 
@@ -53,5 +55,7 @@ __all__ = [
     "rates_used",
     "step_index",
     "steps",
+    "test_arm_names",
+    "transfer_values",
     "weight_deltas",
 ]

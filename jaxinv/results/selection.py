@@ -183,6 +183,20 @@ def curves(
     return metric_variable(ran, metric).isel(place).values.astype(np.float64)
 
 
+def test_arm_names(results: "xr.Dataset") -> list[str]:
+    """The preprocessings under which every network was tested as well; none by default."""
+    return [str(name) for name in coordinate(results, "test_arm")] if "test_arm" in results.dims else []
+
+
+def transfer_values(results: "xr.Dataset", metric: str = "accuracy") -> np.ndarray:
+    """The finished trials' accuracy or loss on the test images under each of those, float64 [A, L, T, test arms].
+
+    `metric` is "accuracy" or "loss".
+    """
+    values = done_trials(results)[f"transfer_{metric}"].transpose(*AXES[:3], "test_arm").values
+    return values.astype(np.float64)
+
+
 def metric_label(metric: str) -> str:
     """A metric as it reads on an axis.
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import jaxinv as ji
 from jaxinv import cli
 from jaxinv.cli.options import StudyFlags
 from jaxinv.cli.stopping import Interrupted, resumable
@@ -56,6 +57,8 @@ def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str,
         (("run", "--optimizer", "sdg"), "optimizer: 'sdg' is not known; did you mean 'sgd'?"),
         (("run", "--dataset", "mnits"), "dataset: 'mnits' is not known; did you mean 'mnist'?"),
         (("run", "--dataset", "no/such.npz"), "no/such.npz"),
+        (("run", "--keep", "corect"), "keep: 'corect' is not known; did you mean 'correct'?"),
+        (("run", "--test-arms", "nomal"), "test_arms: 'nomal' is not known; did you mean 'normal'?"),
         (("run", "--precision", "medium"), "precision: 'medium' is not known; give one of exact, fast"),
         (("run", "--devices", "0"), "devices: 0 is not allowed"),
         (("run", "--chunk", "-1"), "chunk: -1 is not allowed"),
@@ -98,6 +101,23 @@ def test_run_prints_a_table_that_fits_80_columns(capsys: pytest.CaptureFixture[s
     assert status == cli.DONE
     assert all(arm in out for arm in arms)
     assert max(map(len, out.replace(npz, "").splitlines())) <= 80
+
+
+def test_run_keeps_what_it_is_told_to(capsys: pytest.CaptureFixture[str], npz: str, tmp_path: Path) -> None:
+    folder = str(tmp_path / "run")
+    kept = ("--keep", "correct", "confusion", "--test-arms", "inverted", "raw")
+    status, out, _ = call(capsys, "run", "--dataset", npz, *SMALL, *kept, "--out", folder, "--json")
+    assert status == cli.DONE
+    results = ji.load(folder)
+    assert results.correct.dims == ("arm", "learning_rate", "trial", "image")
+    assert int(results.confusion.sum()) == 2 * 3 * 60
+    assert "predictions" not in results
+    for row in json.loads(out)["arms"]:
+        assert row["rate"] == row["learning_rate"] == 0.5
+        for arm, found in row["transfer"].items():
+            values = results.transfer_accuracy.sel(arm=row["arm"], test_arm=arm).values.astype(np.float64)
+            assert found["accuracy"]["mean"] == pytest.approx(values.mean())
+    assert list(json.loads(out)["arms"][0]["transfer"]) == ["inverted", "raw"]
 
 
 @pytest.mark.parametrize("command", [(), *((name,) for name in cli.COMMANDS)], ids=lambda words: " ".join(words))

@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import optax
+import scipy.stats
 import xarray as xr
 
 import jaxinv as ji
@@ -216,3 +217,49 @@ def test_what_arms_do_is_headed_by_what_it_is():
         table = tables.described_arms_table(studies)
         assert table is not None
         assert table.head[1] == what
+
+
+def with_tests(study: Study, tests: list[str]) -> xr.Dataset:
+    """Made-up results whose networks were tested under other preprocessings."""
+    results = study_results(study)
+    shape = (len(study.arms), len(study.learning_rates), study.trials, len(tests))
+    values = np.random.default_rng(3).random((2, *shape)).astype(np.float32)
+    dims = ("arm", "learning_rate", "trial", "test_arm")
+    results = results.assign(transfer_accuracy=(dims, values[0]), transfer_loss=(dims, values[1]))
+    return results.assign_coords(test_arm=tests)
+
+
+def test_accuracies_under_other_preprocessings_are_shown():
+    study = Study(arms=("normal", ADAM), learning_rate=(0.3, 1.0, 3.0), trials=5)
+    results = with_tests(study, ["raw", "inverted"])
+    rows = summary(study, results)["arms"]
+    values = results.transfer_accuracy.values.astype(np.float64)
+    for place, row in enumerate(rows):
+        own = values[place // 3, place % 3, :, 1]
+        accuracy = row["transfer"]["inverted"]["accuracy"]
+        half = scipy.stats.t.ppf(0.975, 4) * own.std(ddof=1) / np.sqrt(5)
+        np.testing.assert_allclose(accuracy["ci95"], [own.mean() - half, own.mean() + half])
+        loss = results.transfer_loss.values[place // 3, place % 3, :, 0].astype(np.float64)
+        np.testing.assert_allclose(row["transfer"]["raw"]["loss"]["mean"], loss.mean())
+    lines = terminal.run_table(summary(study, results)).splitlines()
+    at = lines.index("Accuracy on the test images under each preprocessing:")
+    assert lines[at + 2].split() == ["arm", "rate", "raw", "inverted"]
+    assert lines[at + 7].split() == ["adam", "0.001", *(f"{mean:.5f}" for mean in values[1, 0].mean(axis=0))]
+    table = tables.transfer_table(StoredStudy(results=results))
+    assert table is not None
+    best = StoredStudy(results=results).best["adam"].learning_rate
+    mean = values[1, study.learning_rates.index(best), :, 0].mean()
+    assert table.rows[1][:2] == ["adam", table.rows[1][1]]
+    assert table.rows[1][1].startswith(f"{mean:.4f}\n[")
+    assert "Tested under other preprocessings" in render(results)
+    assert "transfer" not in summary(study, study_results(study))["arms"][0]
+    many = with_tests(study, ["global_mean", "channel_zscore", "image_standardize", "pixel_zscore", "zca", "histogram"])
+    assert max(map(len, terminal.run_table(summary(study, many)).splitlines())) <= 80
+
+
+def test_unfinished_trials_are_not_among_the_tested():
+    study = Study(arms=("normal",), trials=4)
+    results = with_tests(study, ["raw"]).assign(done=("trial", [True, False, True, False]))
+    (row,) = summary(study, results)["arms"]
+    expected = results.transfer_accuracy.values[0, 0, [0, 2], 0].astype(np.float64).mean()
+    assert row["transfer"]["raw"]["accuracy"]["mean"] == expected
