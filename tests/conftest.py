@@ -8,7 +8,10 @@ import jax
 import pytest
 from hypothesis import settings
 
+from jaxinv.engine import program
+from jaxinv.engine.program import ProgramSpec
 from jaxinv.engine.setup import cores
+from jaxinv.training.inputs import Data
 
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -38,6 +41,20 @@ def shared_data() -> Path:
     if not SHARED.is_dir():
         pytest.skip("no data beside the checkout")
     return SHARED
+
+
+@pytest.fixture
+def compiled(monkeypatch: pytest.MonkeyPatch) -> list[ProgramSpec]:
+    """What programs were compiled from the beginning of the test on."""
+    specs = []
+
+    class Noted(program.Program):
+        def __init__(self, spec: ProgramSpec, data: Data) -> None:
+            specs.append(spec)
+            super().__init__(spec, data)
+
+    monkeypatch.setattr(program, "Program", Noted)
+    return specs
 
 
 @pytest.fixture(autouse=True)

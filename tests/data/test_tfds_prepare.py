@@ -259,7 +259,7 @@ def test_only_what_is_missing_is_downloaded(tmp_path, tiny_kmnist, monkeypatch):
 
 
 def test_another_process_that_is_faster(tmp_path, tiny_kmnist, monkeypatch):
-    make = prepare._tensorflow_free
+    make = prepare.tensorflow_free
 
     def slow(stock):
         class Slow(make(stock), skip_registration=True):  # pyright: ignore
@@ -274,7 +274,7 @@ def test_another_process_that_is_faster(tmp_path, tiny_kmnist, monkeypatch):
 
         return Slow
 
-    monkeypatch.setattr(prepare, "_tensorflow_free", slow)
+    monkeypatch.setattr(prepare, "tensorflow_free", slow)
     data = load_tfds("kmnist", data_dir=tmp_path)
     assert pairs(data.x_test, data.y_test) == pairs(*[tiny_kmnist[name] for name in FILES[2:]])
 

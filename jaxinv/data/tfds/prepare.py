@@ -58,7 +58,7 @@ def prepare(request: Request, root: Path, manual_dir: str | os.PathLike[str] | N
         _log.info("%s: preparing it in %s", request, root)
         config = tfds.download.DownloadConfig(manual_dir=str(folder), try_download_gcs=False)
         try:
-            builder = _tensorflow_free(stock)(data_dir=str(root))
+            builder = tensorflow_free(stock)(data_dir=str(root))
             builder.download_and_prepare(file_format="array_record", download_config=config)
         except (OSError, EOFError, zlib.error) as error:
             if (prepared := find_prepared(root, request)) is not None:
@@ -144,7 +144,7 @@ def _check_usable(request: Request, stock: Any) -> None:
     image_features(str(request), info)
 
 
-def _tensorflow_free(stock: Any) -> Any:
+def tensorflow_free(stock: Any) -> Any:
     """A stock builder that reads its files with NumPy and hands over images already encoded, as if they were files."""
 
     class Builder(stock, skip_registration=True):  # pyright: ignore[reportGeneralTypeIssues, reportCallIssue]
