@@ -12,7 +12,7 @@ from jaxinv.arm import Arm, arm_text
 from jaxinv.report.arms import change_text, rates_text, unusual_sentence
 from jaxinv.report.study import StoredStudy
 from jaxinv.stats import Comparison
-from jaxinv.stats.comparison import COVERS
+from jaxinv.stats.pair_figures import COVERS
 from jaxinv.study import LATER_FIELDS
 from jaxinv.utils.text import interval, listed, number, p_value, plural
 

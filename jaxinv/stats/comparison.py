@@ -14,90 +14,28 @@ from jaxinv.stats import checks, comparison_text, multiple_testing
 from jaxinv.stats.bootstrap import bootstrap_interval
 from jaxinv.stats.descriptive import summary
 from jaxinv.stats.effect_sizes import cohen_dz, pairing, superiority
-from jaxinv.stats.equivalence import Equivalence, tost_of
+from jaxinv.stats.equivalence import tost_of
+from jaxinv.stats.pair_figures import PairFigures
 from jaxinv.stats.paired_trials import paired_trials
 from jaxinv.stats.permutation_tests import sign_flip
 from jaxinv.stats.rank_tests import wilcoxon
 from jaxinv.stats.t_tests import paired_t
 from jaxinv.stats.two_runs import arm_pairs, as_one, name_runs, one_run
-from jaxinv.utils.jsonable import jsonable
 from jaxinv.utils.tables import html_rows, html_table, text_rows, text_table
 from jaxinv.utils.text import plain
 
 if TYPE_CHECKING:
     import xarray as xr
 
-COVERS = (
-    "new trials (initial weights and batch order) of these settings on this training set and these test images; "
-    "not new test images"
-)
-
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """Arm a against arm b over the same trials; differences are a - b.
-
-    `learning_rate` holds the arms' places on the axis of learning rates, `rate` the learning rates that were used.
-    `n` pairs entered every figure. They are the `done` of the `planned` trials, less `excluded` (dropped because an
-    arm diverged, by the policy `diverged_policy`) and `omitted` (a value was not finite). `ci95` and `p_value` are the
-    paired t-test's; `effect_size` is d_z, mean over standard deviation of the differences; `superiority` is
-    P(a > b) + P(a = b) / 2; `pairing_gain` is how many times more unpaired trials would be needed for the same
-    interval. `p_adjusted` is `p_value` adjusted over the `family` of tests made together (1: the same). Arms that
-    agree in every trial have difference 0, p = 1 and effect size 0; a figure that n does not allow is NaN.
-    """
-
-    arms: tuple[str, str]
-    metric: str
-    learning_rate: tuple[float, float]
-    rate: tuple[float, float]
-    step: int
-    n: int
-    mean_a: float
-    mean_b: float
-    sd_a: float
-    sd_b: float
-    difference: float
-    ci95: tuple[float, float]
-    ci95_bootstrap: tuple[float, float] | None
-    p_value: float
-    p_wilcoxon: float
-    p_permutation: float
-    methods: dict[str, str]
-    p_adjusted: float
-    adjustment: str
-    family: int
-    effect_size: float
-    superiority: float
-    correlation: float
-    pairing_gain: float
-    equivalence: Equivalence | None
-    alpha: float
-    planned: int
-    done: int
-    diverged_a: int
-    diverged_b: int
-    diverged_either: int
-    diverged_policy: str
-    excluded: int
-    omitted: int
-    covers: str = COVERS
-
-    @property
-    def significant(self) -> bool:
-        """Whether the p-value, adjusted where there is a family, is below alpha."""
-        return bool(self.p_adjusted < self.alpha)
+class Comparison(PairFigures):
+    """Arm a against arm b over the same trials; what each figure is, `PairFigures` says."""
 
     @property
     def diverged_text(self) -> str:
         """How many trials diverged, and whether the figures include them."""
         return comparison_text.diverged(self)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain numbers, lists and strings for JSON; what is not finite becomes None."""
-        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        if self.equivalence is not None:
-            fields["equivalence"] = self.equivalence.to_dict()
-        return jsonable(fields) | {"significant": self.significant}
 
     def rows(self) -> list[tuple[str, str]]:
         """(label, text) of every figure, for a table on any medium."""
@@ -131,11 +69,11 @@ class Comparisons:
 
     def table(self) -> list[list[str]]:
         """A header and one row of text for each pair."""
-        return comparison_text.table(self)
+        return comparison_text.table(self.pairs)
 
     def notes(self) -> list[tuple[str, str]]:
         """What holds for every row."""
-        return comparison_text.notes(self)
+        return comparison_text.notes(self.pairs)
 
     def __str__(self) -> str:
         return plain(text_table(self.table(), left=2) + "\n" + text_rows(self.notes()))

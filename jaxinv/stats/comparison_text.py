@@ -1,15 +1,12 @@
 """How comparisons are shown: rows, tables and notes of text, for any medium."""
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
 
+from jaxinv.stats.pair_figures import PairFigures
 from jaxinv.utils.text import interval, listed, number, p_value
 
-if TYPE_CHECKING:
-    from jaxinv.stats.comparison import Comparison, Comparisons
 
-
-def rows(comparison: "Comparison") -> list[tuple[str, str]]:
+def rows(comparison: PairFigures) -> list[tuple[str, str]]:
     """(label, text) of every figure of a comparison."""
     c = comparison
     waiting = f", {c.done:,} of {c.planned:,} trials done" if c.done < c.planned else ""
@@ -22,7 +19,7 @@ def rows(comparison: "Comparison") -> list[tuple[str, str]]:
         ("arms", f"a = {c.arms[0]}, b = {c.arms[1]}"),
         ("at", place(c)),
         ("pairs", f"{c.n:,}{waiting}{left}"),
-        ("diverged", c.diverged_text),
+        ("diverged", diverged(c)),
         ("mean (sd) a", f"{number(c.mean_a, '.5f')} ({number(c.sd_a, '.3g')})"),
         ("mean (sd) b", f"{number(c.mean_b, '.5f')} ({number(c.sd_b, '.3g')})"),
         ("difference a - b", f"{number(c.difference, '+.5f')}, 95% interval {interval(c.ci95, '+.5f')}"),
@@ -46,7 +43,7 @@ def rows(comparison: "Comparison") -> list[tuple[str, str]]:
     return [*made, ("covers", c.covers)]
 
 
-def table(comparisons: "Comparisons") -> list[list[str]]:
+def table(comparisons: Sequence[PairFigures]) -> list[list[str]]:
     """A header and one row of text for each pair of arms."""
     made = [["a", "b", "n", "a - b", "95% interval", "p", "p adj.", "d_z", "diverged"]]
     told = _rates(comparisons) is not None
@@ -67,7 +64,7 @@ def table(comparisons: "Comparisons") -> list[list[str]]:
     return made
 
 
-def notes(comparisons: "Comparisons") -> list[tuple[str, str]]:
+def notes(comparisons: Sequence[PairFigures]) -> list[tuple[str, str]]:
     """(label, text) of what holds for every pair of arms."""
     first = comparisons[0]
     done = f"; {first.done:,} of {first.planned:,} trials done" if first.done < first.planned else ""
@@ -80,16 +77,16 @@ def notes(comparisons: "Comparisons") -> list[tuple[str, str]]:
     ]
 
 
-def place(comparison: "Comparison") -> str:
+def place(comparison: PairFigures) -> str:
     """Where a comparison was made: metric, step and the learning rates that were used."""
     return _place(comparison, _rates([comparison]))
 
 
-def _place(comparison: "Comparison", rates: str | None) -> str:
+def _place(comparison: PairFigures, rates: str | None) -> str:
     return f"{comparison.metric}, step {comparison.step:,}{f', {rates}' if rates else ''}"
 
 
-def _rates(pairs: "Iterable[Comparison]") -> str | None:
+def _rates(pairs: Iterable[PairFigures]) -> str | None:
     """The learning rates of all pairs in words; None where an arm has another one in another pair."""
     pairs = list(pairs)
     used = {pair.rate for pair in pairs}
@@ -103,7 +100,7 @@ def _rates(pairs: "Iterable[Comparison]") -> str | None:
     return f"learning rates {listed([f'{rate:g} ({arm})' for arm, rate in by_arm])}"
 
 
-def diverged(comparison: "Comparison") -> str:
+def diverged(comparison: PairFigures) -> str:
     """How many trials diverged, and whether the figures include them."""
     c = comparison
     if c.diverged_either == 0:
