@@ -114,21 +114,23 @@ def results_of(job: jobs.Job) -> dict[str, np.ndarray]:
 
 
 class TestPeers:
-    @pytest.mark.parametrize(("model", "steps"), [("softmax", 3), ("mlp", 1), ("cnn", 1)])
+    @pytest.mark.parametrize(
+        ("model", "steps"), [("softmax", 3), ("mlp", 1), pytest.param("cnn", 1, marks=pytest.mark.slow)]
+    )
     def test_agree_with_numpy_in_float64(self, model, steps):
         job = replace(tiny_job(model, trials=1, steps=steps), arms=(jobs.ARMS["inverted"],))
         expected = numpy_accuracies(job)
         for name, result in results_of(job).items():
             np.testing.assert_allclose(result, expected, atol=1e-6, err_msg=name)
 
-    @pytest.mark.parametrize("model", ["softmax", "mlp", "cnn"])
+    @pytest.mark.parametrize("model", ["softmax", "mlp", pytest.param("cnn", marks=pytest.mark.slow)])
     def test_agree_with_one_another_after_more_steps(self, model):
         first, *others = results_of(tiny_job(model, steps=12)).items()
         for name, result in others:
             assert result.shape == (2, 3), name
             np.testing.assert_allclose(result, first[1], atol=1 / 40 + 1e-6, err_msg=f"{name}, {first[0]}")
 
-    @pytest.mark.parametrize("model", ["softmax", "mlp", "cnn"])
+    @pytest.mark.parametrize("model", ["softmax", "mlp", pytest.param("cnn", marks=pytest.mark.slow)])
     def test_a_second_run_starts_from_the_beginning_again(self, model):
         job = tiny_job(model)
         for peer in peers.peers_of(model):

@@ -158,6 +158,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(
     name=st.sampled_from(["summary.json", "claims.json", "study.json"]),
     content=st.binary(max_size=60) | JSON.map(lambda value: json.dumps(value).encode()),

@@ -194,6 +194,7 @@ def test_a_file_can_say_what_it_means(tmp_path: Path, caplog: pytest.LogCaptureF
         load_dataset(path)
 
 
+@pytest.mark.slow
 def test_the_command_line_says_each_once(tmp_path: Path) -> None:
     np.savez(tmp_path / "data.npz", **arrays(bits()))
     command = [

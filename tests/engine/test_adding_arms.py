@@ -49,6 +49,7 @@ def check(found: xr.Dataset, whole: xr.Dataset) -> None:
         np.testing.assert_allclose(found[name], whole[name], rtol=1e-4, atol=1e-6, err_msg=name)
 
 
+@pytest.mark.slow
 def test_the_run_ends_as_one_of_all_arms(folder: Path, whole: xr.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     before = ji.load(folder)
     computed = []

@@ -60,6 +60,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_what_is_kept_fits_together(results: xr.Dataset) -> None:
     last = results.isel(step=-1)
     predictions = results.predictions.values
@@ -99,6 +100,7 @@ def test_a_predictor_gives_the_logits_that_were_evaluated(
             np.testing.assert_allclose(margin(every[t], labels).mean(), here.margin[t], rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_networks_that_were_not_kept_are_trained_again(results: xr.Dataset) -> None:
     arms = ("inverted", "bn", "slow")
     fewer = STUDY.replace(arms=tuple(arm for arm in STUDY.arms if as_arm(arm).name in arms))

@@ -154,6 +154,7 @@ def test_table_fits_a_terminal_and_json_is_json():
     )
 
 
+@pytest.mark.slow
 def test_claims_without_a_study_can_be_asked_again(tmp_path):
     for _ in range(2):
         claims.run_claims(["same-functions"], quick=True, out=tmp_path / "runs", dataset=little(), progress=False)

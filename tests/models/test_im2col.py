@@ -76,6 +76,7 @@ def test_conv_phases_equals_xla(padding: str, size: tuple[int, int], kernel: tup
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shared_images", [True, False])
 def test_many_networks_at_once_equal_one_at_a_time(shared_images):
     def gradients(x, w):

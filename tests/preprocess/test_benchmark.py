@@ -29,6 +29,7 @@ def test_json_is_one_object(run):
     assert "cores" in found["machine"]
 
 
+@pytest.mark.slow
 def test_table(run):
     out = run("--arms", "inverted+pixel_mean", "--no-peers")
     assert "inverted+pixel_mean" in out

@@ -5,6 +5,8 @@ import json
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 if str(ROOT) not in sys.path:  # when pytest is started by its own name
     sys.path.insert(0, str(ROOT))
@@ -12,6 +14,7 @@ if str(ROOT) not in sys.path:  # when pytest is started by its own name
 from benchmarks import statistics  # noqa: E402
 
 
+@pytest.mark.slow
 def test_the_tiny_benchmark_prints_one_json_object(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["statistics.py", "--tiny", "--json"])
     statistics.main()

@@ -52,12 +52,14 @@ def test_sign_flips_by_monte_carlo_reject_at_their_level():
     assert 0.04 < np.mean(rejected) < 0.06
 
 
+@pytest.mark.slow
 def test_equivalence_is_claimed_at_its_level_on_the_boundary():
     a, b = arms(2000, 50, seed=5, gap=1.0)
     claimed = [stats.tost(x, y, margin=1.0).equivalent for x, y in zip(a, b, strict=True)]
     assert 0.04 < np.mean(claimed) < 0.06
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["bca", "percentile"])
 def test_bootstrap_intervals_cover(method):
     a, b = arms(1000, 100, seed=4)
@@ -65,6 +67,7 @@ def test_bootstrap_intervals_cover(method):
     assert 0.935 < np.mean([i.low <= 0 <= i.high for i in intervals]) < 0.965
 
 
+@pytest.mark.slow
 def test_bca_misses_a_skewed_mean_above_less_often_than_percentiles_do():
     x = np.random.default_rng(6).lognormal(size=(600, 30))
     above = [

@@ -74,7 +74,10 @@ def test_the_list_is_complete(run: tuple[Path, xr.Dataset]) -> None:
     assert sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()) == FILES
 
 
-@pytest.mark.parametrize("how", ["removed", "emptied", "cut short", "altered"])
+SLOW = [pytest.param(how, marks=pytest.mark.slow) for how in ("removed", "emptied", "cut short")]
+
+
+@pytest.mark.parametrize("how", [*SLOW, "altered"])
 @pytest.mark.parametrize("name", [name for name in FILES if ".1" not in name])  # the first block and the last
 def test_every_file(tmp_path: Path, run: tuple[Path, xr.Dataset], name: str, how: str) -> None:
     folder, whole = tmp_path / "x", run[1]

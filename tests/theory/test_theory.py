@@ -93,6 +93,7 @@ def test_sums_of_squares_of_white_images_are_exact():
     assert (found.largest, found.rank) == (pytest.approx(2 * 65025, abs=1e-9), 1)
 
 
+@pytest.mark.slow
 def test_mnist_has_the_known_sharpness():
     data = load_dataset("mnist")
     bounds = {"normal": (39.05, 0.512), "inverted": (616.2, 0.0325), "pixel_mean": (5.112, 3.912)}
@@ -227,6 +228,7 @@ def test_train_one_ends_where_the_trial_of_a_study_ends(mnist):
     assert (correct != (logits.argmax(axis=1) == mnist.y_test)).sum() <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("centring", ["global_mean", "channel_mean", "pixel_mean"])
 def test_centred_arms_mirror_each_other_to_the_last_trial(centring, mnist):
     arms = (centring, f"inverted+{centring}")

@@ -58,6 +58,7 @@ def test_the_smaller_subset_is_inside_the_larger_and_each_trial_has_its_own() ->
     check_dispersion(np.bincount(subsets[2000].ravel(), minlength=N))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("train_examples", [None, 1000])
 def test_larger_batches_read_the_same_stream(train_examples: int | None) -> None:
     small, large = seen(24, 100, train_examples), seen(4, 600, train_examples)

@@ -59,6 +59,7 @@ def walk(n: int, batch_size: int, steps: int, seed: int = 0) -> np.ndarray:
     return np.asarray(draw(jax.random.key(seed)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("n", "batch_size"), [(1, 1), (2, 2), (3, 2), (7, 3), (7, 7), (100, 30), (101, 100), (55_000, 100)]
 )

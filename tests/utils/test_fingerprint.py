@@ -158,6 +158,7 @@ def test_a_global_that_a_function_reads_counts(monkeypatch: pytest.MonkeyPatch) 
     assert before[1] != after[1]
 
 
+@pytest.mark.slow
 def test_every_process_finds_the_same() -> None:
     code = "import tests.utils.test_fingerprint as t; print([t.fingerprint(m()) for m in t.MADE.values()])"
     found = {
