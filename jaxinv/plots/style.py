@@ -124,16 +124,20 @@ def figure_of(ax: Axes) -> Figure:
 
 
 def label(text: object, longest: int = 36) -> str:
-    """A name as it can be drawn: one line, no control characters, letters the font lacks as □, cut where too long.
+    """A name as it can be drawn: one line, no control characters, letters the font lacks as □; too long a
+    one without its middle, since names that are made of values differ at their ends.
 
-    >>> label("pixel_mean"), label("a\\x00b\\u202e中"), label("x" * 50, longest=5)
-    ('pixel_mean', 'a□b□□', 'xxxx…')
+    >>> label("pixel_mean"), label("a\\x00b\\u202e中"), label("mlp adam batch_size=100", longest=15)
+    ('pixel_mean', 'a□b□□', 'mlp ada…ize=100')
     """
     glyphs = _glyphs()
     shown = "".join(
         c if (ord(c) in glyphs and unicodedata.category(c)[0] not in "CZ") or c == " " else "□" for c in str(text)
     )
-    return shown if len(shown) <= longest else shown[: longest - 1] + "…"
+    if len(shown) <= longest:
+        return shown
+    tail = (longest - 1) // 2
+    return f"{shown[: longest - 1 - tail]}…{shown[len(shown) - tail :]}"
 
 
 @functools.cache

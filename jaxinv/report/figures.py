@@ -13,6 +13,7 @@ from jaxinv.results.selection import metric_values
 from jaxinv.utils.text import interval, listed, number, plural
 
 NO_BORDER = "The border is not marked: the dataset that was trained on is not at hand."
+MOST_RATES = 4  # arms whose learning rates a caption lists; the page's findings have all of them
 COVERAGE = "95% intervals are t intervals for the mean over new trials."
 
 
@@ -112,9 +113,11 @@ def weight_changes(study: StoredStudy) -> Figure:
             for arm, m in moved.items()
         ]
         alt += f", the {int(border.sum())} border pixels outlined"
+        described = study.described
+        augmented = ", before augmentation" if described.vary("augment") or "augment" in described.unusual else ""
         caption = (
-            "Under each: the mean over the border (pixels that no training image turns on) and over the centre "
-            "(the middle half of rows and columns)."
+            f"Under each: the mean over the border (pixels that no training image turns on{augmented}) and over the "
+            "centre (the middle half of rows and columns)."
         )
     else:
         found = [f"{arm} at most {number(float(np.nanmax(heatmap)), '.3g')}" for arm, heatmap in heatmaps.items()]
@@ -162,7 +165,10 @@ def _without(study: StoredStudy) -> str:
 
 
 def _at_best(study: StoredStudy) -> str:
-    return f", at each arm's best learning rate ({best_rates(study)})" if study.tuned else ""
+    if not study.tuned:
+        return ""
+    rates = f" ({best_rates(study)})" if len(study.arms) <= MOST_RATES else ""
+    return f", at each arm's best learning rate{rates}"
 
 
 def _key(study: StoredStudy, what: str) -> str:

@@ -16,11 +16,14 @@ from jaxinv.stats.pair_figures import COVERS
 from jaxinv.study import LATER_FIELDS
 from jaxinv.utils.text import interval, listed, number, p_value, plural
 
+MOST_NAMES = 6  # arms that a title names
+
 
 def question(studies: Sequence[StoredStudy]) -> str:
     """The page's title."""
     first = studies[0]
-    return f"How do {listed(first.arms)} compare on {first.field('dataset')}?"
+    arms = listed(first.arms) if len(first.arms) <= MOST_NAMES else f"{len(first.arms)} arms"
+    return f"How do {arms} compare on {first.field('dataset')}?"
 
 
 def lede(study: StoredStudy) -> str:

@@ -312,3 +312,11 @@ def test_each_arm_stands_at_the_learning_rates_that_it_used():
     low, high = stats.summary(results.accuracy.values[2, 0, :, 0]).ci95
     assert [low, high] in [np.asarray(line.get_ydata()).tolist() for line in ax.lines]
     assert ax.get_xticks().tolist() == [0.0001, 0.01, 0.03, 0.5, 3.0]
+
+
+def test_long_names_that_differ_at_their_ends_stay_different():
+    names = [f"mlp:1000 adam shift batch_size={size}" for size in (10, 100)]
+    for longest in range(12, 40):
+        shown = [style.label(name, longest=longest) for name in names]
+        assert max(map(len, shown)) <= longest
+        assert len(set(shown)) == 2

@@ -263,3 +263,20 @@ def test_unfinished_trials_are_not_among_the_tested():
     (row,) = summary(study, results)["arms"]
     expected = results.transfer_accuracy.values[0, 0, [0, 2], 0].astype(np.float64).mean()
     assert row["transfer"]["raw"]["accuracy"]["mean"] == expected
+
+
+def test_many_arms_are_counted_in_the_title_and_their_rates_listed_once():
+    arms = ("normal", "inverted", "raw", "signed", ADAM)
+    shown = StoredStudy(results=study_results(Study(arms=arms, learning_rate=(0.3, 1.0, 3.0), trials=4)))
+    captions = [figure.caption for figure in figures(shown)]
+    assert sum("at each arm's best learning rate." in caption for caption in captions) == 2
+    assert not [caption for caption in captions if "adam" in caption]
+    assert render(shown).count(f"(normal {shown.best['normal'].rate:g}, inverted") == 1
+    assert sentences.question([shown]) == "How do normal, inverted, raw, signed and adam compare on mnist?"
+    many = StoredStudy(results=study_results(Study(arms=KINDS, trials=3)))
+    assert sentences.question([many]) == "How do 9 arms compare on mnist?"
+    border = np.eye(8, dtype=bool)
+    for arms, said in ((("normal", KINDS[7]), True), (("normal", "inverted"), False)):
+        augmented = StoredStudy(results=study_results(Study(arms=arms, trials=3)), border=border)
+        (figure,) = [figure for figure in figures(augmented) if figure.key == "weights"]
+        assert ("turns on, before augmentation)" in figure.caption) == said

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from jaxinv.arm import Arm
 from jaxinv.experiments.reports import write_report
 from jaxinv.study import Study
 from tests.builders import HOSTILE_ARMS, store_results, study_results
@@ -160,6 +161,25 @@ def test_report_renders(browser: Browser, folder: Path, width: int, dark: bool):
     assert abs(np.subtract(back, ink)).min() > 150
     verdict = browser.run("document.querySelector('.verdict').getBoundingClientRect().top")
     assert verdict < 500  # the verdict comes first, on the first screen
+
+
+@pytest.mark.parametrize("width", [390, 1024, 1280])
+def test_arms_of_every_kind_fit(browser: Browser, tmp_path: Path, width: int):
+    names = (
+        "normal",
+        "inverted",
+        Arm("adam with learning rates of its own", optimizer="adam", learning_rate=(0.01, 1e-4)),
+    )
+    study = Study(arms=(*names, Arm("x" * 60, label_noise=0.2)), learning_rate=(0.1, 0.5), trials=4)
+    page = tmp_path / "arms.html"
+    page.write_text(render(study_results(study)))
+    browser.open(page, width)
+    assert browser.noise == []
+    assert browser.run("document.documentElement.scrollWidth") <= width
+    column = "[...document.querySelectorAll('tbody th')].map(cell => cell.getBoundingClientRect().width)"
+    assert max(browser.run(column)) <= width / 2
+    lines = "[...document.querySelectorAll('th.long')].map(cell => cell.getBoundingClientRect().height)"
+    assert min(browser.run(lines)) < 130  # its words are not one below the other
 
 
 def test_report_prints(browser: Browser, folder: Path):
