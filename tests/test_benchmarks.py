@@ -114,9 +114,8 @@ def results_of(job: jobs.Job) -> dict[str, np.ndarray]:
 
 
 class TestPeers:
-    @pytest.mark.parametrize(
-        ("model", "steps"), [("softmax", 3), ("mlp", 1), pytest.param("cnn", 1, marks=pytest.mark.slow)]
-    )
+    @pytest.mark.slow
+    @pytest.mark.parametrize(("model", "steps"), [("softmax", 3), ("mlp", 1), ("cnn", 1)])
     def test_agree_with_numpy_in_float64(self, model, steps):
         job = replace(tiny_job(model, trials=1, steps=steps), arms=(jobs.ARMS["inverted"],))
         expected = numpy_accuracies(job)

@@ -199,6 +199,7 @@ def test_arms_refuse_an_out_that_is_no_picture(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_bench_leaves_a_stored_run_alone(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = contents(place / "run")
     small = ("--dataset", str(place / "tiny.npz"), "--most", "1", "--steps", "2", "--batch-size", "10")

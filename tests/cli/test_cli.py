@@ -304,6 +304,7 @@ def test_verbose_says_what_is_done(tmp_path: Path, npz: str) -> None:
     assert "program of 2 arm(s), 1 rate(s)" in err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seconds", [0.1, 0.4, 0.8, 1.2])
 def test_ctrl_c_stops_the_program_whenever_it_comes(tmp_path: Path, seconds: float) -> None:
     """Also while it imports, and where Python loses exceptions."""

@@ -81,6 +81,7 @@ class Stop(Exception):
     pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", [0, 1, 2])
 def test_interrupted_it_goes_on(folder: Path, whole: xr.Dataset, at: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopped after some blocks, or between the two renames that put the new run in place of the old one."""

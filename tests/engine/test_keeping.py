@@ -73,6 +73,7 @@ def test_what_is_kept_fits_together(results: xr.Dataset) -> None:
     np.testing.assert_array_equal(results.confusion, confusion)
 
 
+@pytest.mark.slow
 def test_a_stored_and_grown_run_keeps_the_same(results: xr.Dataset, folder: Path) -> None:
     stored = ji.load(folder)
     for name in ("correct", "predictions", "confusion"):

@@ -92,6 +92,7 @@ def plain_loop(optimizer: optax.GradientTransformation, extra: bool = True) -> l
     return losses
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", range(len(RATES)))
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_updates_are_those_of_a_plain_loop(results: xr.Dataset, name: str, place: int) -> None:

@@ -239,6 +239,7 @@ def test_several_studies_each_have_their_command():
     assert [cli.parse(shlex.split(line)[1:]).study() for line in lines] == list(studies)
 
 
+@pytest.mark.slow
 def test_objects_of_the_users_own_get_no_command():
     results = study_results(Study(trials=3))
     fields = json.loads(results.attrs["study"]) | {"model": {"own": "mine; rm -rf /"}}
@@ -255,6 +256,7 @@ def test_objects_of_the_users_own_get_no_command():
         assert "jaxinv run" not in Reader(render(results.assign_attrs(study=json.dumps(fields)))).text
 
 
+@pytest.mark.slow
 def test_same_results_same_bytes(tmp_path):
     study = Study(steps=100, eval_every=50, trials=4)
     store_results(tmp_path, study, study_results(study))
@@ -307,6 +309,7 @@ def test_files_of_others_are_not_overwritten(tmp_path, name):
     assert (tmp_path / name).read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_figures_of_an_earlier_report_go_and_those_of_others_stay(tmp_path):
     study = Study(steps=100, eval_every=50, trials=4)
     store_results(tmp_path, study, study_results(study))

@@ -11,6 +11,8 @@ import xarray as xr
 import jaxinv as ji
 from tests.datasets import tiny
 
+pytestmark = pytest.mark.slow  # three runs are made first
+
 DATA = tiny()
 STUDY = ji.Study(dataset=DATA, steps=3, batch_size=10, trials=4, learning_rate=0.1, arms=("normal", "inverted"))
 ADAM = STUDY.replace(optimizer="adam", learning_rate=0.01, model="mlp", trials=6)
@@ -33,7 +35,6 @@ def both() -> xr.Dataset:
     return ji.run(STUDY.replace(arms=(*sgd, *adam)))
 
 
-@pytest.mark.slow
 def test_merged_runs_are_one_run_with_both_arms(folders: dict[str, Path], both: xr.Dataset) -> None:
     merged = ji.merge(folders)
     assert merged.arm.values.tolist() == both.arm.values.tolist()
@@ -62,7 +63,6 @@ def test_two_folders_are_compared_by_trial(folders: dict[str, Path]) -> None:
     assert found.difference == pytest.approx((a - b).mean(), abs=1e-9)
 
 
-@pytest.mark.slow
 def test_results_and_folders_alike(folders: dict[str, Path]) -> None:
     one = ji.run(STUDY.replace(arms=("normal",)))
     other = ji.run(STUDY.replace(arms=("inverted",)))

@@ -138,6 +138,7 @@ def test_several_processes(tmp_path: Path) -> None:
     xr.testing.assert_identical(load(tmp_path / "several"), at_once)
 
 
+@pytest.mark.slow
 def test_full_disk(tmp_path: Path) -> None:
     """A real one: a small file system in memory, which takes a mount namespace of our own."""
     prefix = ("unshare", "--user", "--map-root-user", "--mount")

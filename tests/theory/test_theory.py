@@ -206,6 +206,7 @@ def test_fold_onto_raw_pixels_gives_the_same_logits(model, arm, mnist):
     np.testing.assert_allclose(found, wanted, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_weights_for_inverted_images_from_weights_for_normal_ones(mnist):
     """The learned weights tweaked by hand: -W, and a bias of b + W1."""
     study = Study(dataset=mnist, steps=20)
@@ -274,6 +275,7 @@ def test_bound_is_given_for_linear_networks_from_zero_alone():
     assert theory.compute_sharpness(data, "normal", linear(0.0, squares=True)).max_stable_learning_rate is None
 
 
+@pytest.mark.slow
 def test_refusals_say_why(mnist):
     data = noise()
     params, state = get_model("softmax").init(jax.random.key(0), data.image_shape, 3)

@@ -40,6 +40,7 @@ def check_dispersion(counts: np.ndarray) -> None:
     assert abs(dispersion - 1) < 5 * (2 / N) ** 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 1000, 3001])
 def test_each_epoch_of_a_subset_sees_each_of_its_examples_once(size: int) -> None:
     epochs = seen(3, size, size)
@@ -65,6 +66,7 @@ def test_larger_batches_read_the_same_stream(train_examples: int | None) -> None
     np.testing.assert_array_equal(small.reshape(len(TRIALS), -1), large.reshape(len(TRIALS), -1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("share", "count"), [(0.0, 0), (0.0002, 1), (0.5, 2000), (1.0, 4000)])
 def test_exactly_the_share_of_labels_is_replaced(share: float, count: int) -> None:
     changed = noisy(share) != LABELS
@@ -73,6 +75,7 @@ def test_exactly_the_share_of_labels_is_replaced(share: float, count: int) -> No
         assert len({tuple(row) for row in changed.tolist()}) > 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [2, 5])
 def test_replaced_labels_are_uniform_over_the_other_classes(classes: int) -> None:
     away = (noisy(1.0, classes) - LABELS % classes) % classes
@@ -84,6 +87,7 @@ def test_replaced_labels_are_uniform_over_the_other_classes(classes: int) -> Non
         assert stats.chisquare(np.bincount(trial, minlength=classes)[1:]).pvalue > 1e-5
 
 
+@pytest.mark.slow
 def test_more_noise_replaces_more_labels_and_those_of_less_noise_by_the_same_classes() -> None:
     less, more = noisy(0.5), noisy(0.8)
     replaced = less != LABELS

@@ -97,7 +97,8 @@ def test_weights_of_two_hidden_layers_match_numpy_in_float64(arm: int, name: str
         assert np.abs(weight - begin[layer]["weight"]).max() > 1e-3
 
 
-@pytest.mark.parametrize("models", [("mlp", "mlp:128"), pytest.param(("cnn", "cnn:8,16"), marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("models", [("mlp", "mlp:128"), ("cnn", "cnn:8,16")])
 def test_a_size_that_is_the_default_changes_nothing_to_the_last_bit(models: tuple[str, str]) -> None:
     study = Study(dataset=tiny(), arms=[ji.Arm(model, model=model) for model in models], steps=3, batch_size=20)
     results = ji.run(study.replace(trials=2, learning_rate=0.1), devices=1)
