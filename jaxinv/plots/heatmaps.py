@@ -37,7 +37,8 @@ def weight_change(
     """Heatmap of how far the weights that read each pixel moved.
 
     Args:
-        delta: [H, W] or [H, W, 1], ≥ 0; cells that are not finite are drawn grey.
+        delta: [H, W] or [H, W, 1], ≥ 0; cells that are not finite are drawn grey. Where none is, as of an arm whose
+            first layer does not read pixels, the picture says so.
         border_mask: bool [H, W] or [H, W, 1]: pixels never on in training, marked by an outline and dots.
         ax: where to draw; a new figure's by default.
         title: above the picture, usually the arm.
@@ -130,7 +131,9 @@ def border_edges(mask: np.ndarray) -> list[list[tuple[float, float]]]:
 def _draw(ax: Axes, values: np.ndarray, border_mask: Any, vmax: float, size: float = 1.0) -> AxesImage:
     colours = matplotlib.colormaps[style.COLOURMAP].with_extremes(bad="#9a9a9a")
     image = ax.imshow(np.ma.masked_invalid(values), cmap=colours, norm=Normalize(0.0, vmax), interpolation="nearest")
-    if border_mask is not None:
+    if not np.isfinite(values).any():
+        ax.annotate("no value", (0.5, 0.5), xycoords="axes fraction", ha="center", va="center", fontsize=9 * size)
+    elif border_mask is not None:
         mask = _plane("border_mask", border_mask).astype(bool)
         if mask.shape != values.shape:
             raise InputError(

@@ -320,3 +320,20 @@ def test_long_names_that_differ_at_their_ends_stay_different():
         shown = [style.label(name, longest=longest) for name in names]
         assert max(map(len, shown)) <= longest
         assert len(set(shown)) == 2
+
+
+def test_every_plot_takes_arms_of_any_kind():
+    arms = ("normal", Arm("adam", optimizer="adam", learning_rate=0.01), Arm("net", model="cnn"))
+    study = Study(arms=arms, learning_rate=(0.1, 0.5), steps=20, eval_every=10, trials=5)
+    results = study_results(study)
+    results["weight_delta"].values[2] = np.nan
+    results = results.assign(train_loss=results.test_loss)
+    for metric in ("accuracy", "train_loss"):
+        assert "train_loss" in plots.curve_over_steps(results, learning_rate=0.5, metric="train_loss").get_ylabel()
+        assert len(plots.trial_distributions(results, learning_rate=0.1, metric=metric).axes) == 4
+        assert len(plots.learning_rate_curve(results, metric=metric).get_lines()) >= 3
+        found = stats.compare_all(results, learning_rate=0.5, metric=metric)
+        assert plots.forest(found).has_data()
+    figure = plots.weight_changes(results, frame(), learning_rate=0.5)
+    texts = {ax.get_title(): [text.get_text() for text in ax.texts] for ax in figure.axes if ax.images}
+    assert texts == {"normal": [], "adam": [], "net": ["no value"]}
