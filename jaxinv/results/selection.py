@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 AXES = ("arm", "learning_rate", "trial", "step")
 PIXELS = ("row", "col", "channel")
-LABELS = {"accuracy": "test accuracy", "test_loss": "test loss"}
+LABELS = {"accuracy": "test accuracy", "test_loss": "test loss", "train_loss": "training loss"}
 SHOWN = 20  # evaluated steps that a message lists
 
 

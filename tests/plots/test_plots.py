@@ -12,10 +12,11 @@ import scipy.stats
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 
-from jaxinv import plots, stats
+from jaxinv import Arm, plots, stats
 from jaxinv.errors import DataError, InputError
 from jaxinv.plots import heatmaps, style
-from tests.builders import HOSTILE_ARMS, lifelike_results
+from jaxinv.study import Study
+from tests.builders import HOSTILE_ARMS, lifelike_results, study_results
 
 
 def frame(side=8) -> np.ndarray:
@@ -329,11 +330,12 @@ def test_every_plot_takes_arms_of_any_kind():
     results["weight_delta"].values[2] = np.nan
     results = results.assign(train_loss=results.test_loss)
     for metric in ("accuracy", "train_loss"):
-        assert "train_loss" in plots.curve_over_steps(results, learning_rate=0.5, metric="train_loss").get_ylabel()
+        assert len(plots.curve_over_steps(results, learning_rate=0.5, metric=metric).get_lines()) >= 3
         assert len(plots.trial_distributions(results, learning_rate=0.1, metric=metric).axes) == 4
         assert len(plots.learning_rate_curve(results, metric=metric).get_lines()) >= 3
         found = stats.compare_all(results, learning_rate=0.5, metric=metric)
         assert plots.forest(found).has_data()
+    assert plots.curve_over_steps(results, learning_rate=0.5, metric="train_loss").get_ylabel() == "training loss"
     figure = plots.weight_changes(results, frame(), learning_rate=0.5)
     texts = {ax.get_title(): [text.get_text() for text in ax.texts] for ax in figure.axes if ax.images}
     assert texts == {"normal": [], "adam": [], "net": ["no value"]}
