@@ -76,7 +76,9 @@ def _check_paired(
         differ.append("dataset: fingerprint {} in {}, {} in {}".format(*_interleaved(prints, (first, name))))
     rates = [coordinate(results, "learning_rate") for results in (a, b)]
     if len(rates[0]) != len(rates[1]) or (len(rates[0]) > 1 and not np.allclose(rates[0], rates[1])):
-        differ.append("learning_rate: {} in {}, {} in {}".format(*_interleaved(map(list, rates), (first, name))))
+        differ.append(
+            "learning_rate: {} in {}, {} in {}".format(*_interleaved([rate.tolist() for rate in rates], (first, name)))
+        )
     if differ:
         raise InputError(
             f"runs: trials of {first!r} and {name!r} are not paired ({'; '.join(differ)}); give runs that agree in that"

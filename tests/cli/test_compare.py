@@ -66,11 +66,13 @@ def test_what_cannot_be_compared_is_told_in_one_line(capsys, tmp_path):
     stored(tmp_path / "two")
     stored(tmp_path / "other", arms=("signed", "zca"))
     stored(tmp_path / "seed", seed=1)
+    stored(tmp_path / "rates", learning_rate=(0.1, 0.5))
     (tmp_path / "empty").mkdir()
     two = tmp_path / "two"
     for arguments, says in (
         ((tmp_path / "other",), "no arm is in both (two has normal, inverted, raw; other has signed, zca)"),
         ((tmp_path / "seed",), "trials of 'two' and 'seed' are not paired (seed: 0 in two, 1 in seed)"),
+        ((tmp_path / "rates",), "(learning_rate: [0.5] in two, [0.1, 0.5] in rates)"),
         ((tmp_path / "empty",), "empty"),
         ((tmp_path / "other", "--arm", "normal"), "arm: 'normal' is not known; give one of signed, zca"),
         (("normal", "raw", "--arm", "normal"), "arm: 'normal' is not allowed with one run"),
