@@ -5,17 +5,21 @@ A folder is a local one, or anything that fsspec opens: "s3://bucket/run", "gs:/
 
 import errno
 import os
+import threading
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from jaxinv.errors import DataError, InputError, first_line
-from jaxinv.utils.files import PART, replace_file
+from jaxinv.utils.files import PART, create_file, replace_file
 
 REFUSALS = (OSError, ValueError, NotImplementedError)  # how file systems of fsspec say no
+CREATING = {"s3", "gs"}  # protocols whose file systems can create a file only where there is none, in one step
 KEPT = "what was finished is kept; put that right and run the same command again"
+
+_creating = threading.Lock()
 
 
 class Storage:
@@ -72,10 +76,33 @@ class Storage:
             try:
                 self._put(key, data, durable)
             except FileNotFoundError:  # a file system with real folders
-                self._system.makedirs(f"{self._root}/{key}".rpartition("/")[0], exist_ok=True)
+                self._make_parent(key)
                 self._put(key, data, durable)
         except REFUSALS as error:
-            raise DataError(f"{self.path(key)}: cannot be written ({_why(error)}); {KEPT}") from error
+            raise self._unwritten(key, error) from error
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Put a whole file in place where there is none: True if this call did, False if the file was there already.
+
+        Of several callers exactly one gets True on local file systems (NFS too), on Google Cloud Storage, and on S3 and
+        what speaks its protocol with `If-None-Match`. Elsewhere this looks, writes and reads back: of one process's
+        threads exactly one gets True, but two processes that call in the same instant can both get it.
+
+        A client that repeats a request whose answer was lost finds its own file there and gets False: where that
+        matters, let `data` name the caller, and read the file.
+        """
+        try:
+            if self.local is not None:
+                return self._create_local(self.local, key, data)
+            if CREATING.intersection(_protocols(self._system)):
+                return self._create_object(key, data)
+        except REFUSALS as error:
+            raise self._unwritten(key, error) from error
+        with _creating:
+            if self.read(key) is not None:
+                return False
+            self.write(key, data)
+            return self.read(key) == data
 
     def remove(self, key: str) -> None:
         """Remove a file, or a folder with all that is in it; nothing happens where there is none."""
@@ -86,14 +113,17 @@ class Storage:
         except REFUSALS as error:
             raise DataError(f"{self.path(key)}: cannot be removed ({_why(error)})") from error
 
-    def names(self) -> list[str]:
-        """What lies directly in the folder, sorted; nothing where there is no folder."""
+    def names(self, key: str = "") -> list[str]:
+        """What lies directly in the folder, or in one of its folders, sorted; nothing where there is no such folder."""
+        place = f"{self._root}/{key}".rstrip("/")
         self._system.invalidate_cache()
         try:
-            found = list(map(str, self._system.ls(self._root, detail=False)))
+            found = list(map(str, self._system.ls(place, detail=False)))
         except FileNotFoundError:
             return []
         except REFUSALS as error:
+            if key:
+                raise DataError(f"{self.path(key)}: cannot be read ({_why(error)})") from error
             raise InputError(f"out: {str(self)!r} cannot be read ({_why(error)}); give another folder") from error
         return sorted(name.rstrip("/").rpartition("/")[2] for name in found)
 
@@ -113,11 +143,39 @@ class Storage:
             if name.startswith(PART):
                 self.remove(name)
 
+    def _create_local(self, root: Path, key: str, data: bytes) -> bool:
+        try:
+            return create_file(root / key, data, scratch=root)
+        except FileNotFoundError:
+            self._make_parent(key)
+            return create_file(root / key, data, scratch=root)
+
+    def _create_object(self, key: str, data: bytes) -> bool:
+        try:
+            self._system.pipe_file(f"{self._root}/{key}", data, mode="create")
+        except FileExistsError:
+            return False
+        except OSError:  # some servers say it in words of their own, and S3 where another request was under way
+            if self.read(key) is None:
+                raise
+            return False
+        return True
+
+    def _make_parent(self, key: str) -> None:
+        self._system.makedirs(f"{self._root}/{key}".rpartition("/")[0], exist_ok=True)
+
     def _put(self, key: str, data: bytes, durable: bool) -> None:
         if self.local is None:
             self._system.pipe_file(f"{self._root}/{key}", data)
         else:  # first in the run's own folder: what a crash leaves never lies among the Zarr files
             replace_file(self.local / key, data, scratch=self.local, durable=durable)
+
+    def _unwritten(self, key: str, error: Exception) -> DataError:
+        return DataError(f"{self.path(key)}: cannot be written ({_why(error)}); {KEPT}")
+
+
+def _protocols(system: Any) -> tuple[str, ...]:
+    return (system.protocol,) if isinstance(system.protocol, str) else tuple(system.protocol)
 
 
 def _why(error: Exception) -> str:

@@ -1,6 +1,7 @@
 """Files that are written whole or not at all."""
 
 import contextlib
+import errno
 import json
 import os
 import uuid
@@ -10,6 +11,7 @@ from typing import Any
 from jaxinv.errors import DataError, InputError
 
 PART = ".part-"  # how the name of a file begins that is not whole yet
+NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS)  # how file systems without hard links say so
 
 
 def make_folder(path: str | os.PathLike[str]) -> Path:
@@ -51,6 +53,50 @@ def replace_file(path: Path, content: bytes, *, scratch: Path | None = None, dur
     finally:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+def create_file(path: Path, content: bytes, *, scratch: Path | None = None) -> bool:
+    """Put a file in its place where there is none: True if this call did, False if something is there already.
+
+    A reader finds all of it or nothing, and of several callers exactly one gets True, on other machines and NFS too.
+    Where a file system has no hard links (FAT, some of FUSE), a reader may find the beginning of the file.
+
+    Args:
+      path: the file; its folder is there.
+      content: all of it.
+      scratch: the folder, on the same file system, where it is written first; by default its own.
+
+    Raises:
+      OSError: the disk is full or the folder cannot be written; nothing is there.
+    """
+    part = (scratch or path.parent) / f"{PART}{uuid.uuid4().hex}"
+    try:
+        part.write_bytes(content)
+        os.link(part, path)
+    except FileExistsError:
+        return part.stat().st_nlink > 1  # NFS: made, but the answer got lost and the request was sent again
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        return _create_in_place(path, content)
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+    return True
+
+
+def _create_in_place(path: Path, content: bytes) -> bool:
+    try:
+        file = path.open("xb")
+    except FileExistsError:
+        return False
+    try:
+        with file:
+            file.write(content)
+    except OSError:
+        path.unlink()
+        raise
+    return True
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
