@@ -7,7 +7,8 @@ import platform
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -16,9 +17,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxinv.engine.devices import local_devices
+from jaxinv.engine.devices import Device, Hardware, local_hardware
 from jaxinv.engine.resolve import ResolvedStudy, resolve
-from jaxinv.engine.trial_batch import Device, flops
+from jaxinv.engine.trial_batch import flops
 from jaxinv.engine.trial_runner import TrialRunner
 from jaxinv.errors import InputError, first_line, whole
 from jaxinv.study import Study
@@ -59,7 +60,7 @@ def measure(
       ceilings that these are; `plan`: the chunk and why; `peak_bytes`: of the process, and of the device if it tells.
     """
     most = whole("most", most)
-    chosen = local_devices(devices)
+    chosen = local_hardware(devices)
     counts = [count for count in (10**power for power in range(10)) if count < most] + [most]
     rows: list[dict[str, Any]] = []
     with reporting("measuring", progress, unit="sizes") as report:
@@ -70,7 +71,7 @@ def measure(
             report(done, len(counts) + 1)
             rows.append(row(replace(resolved, study=study.replace(trials=count)), chosen, chunk, ceilings))
         report(len(counts) + 1, len(counts) + 1)
-    stats = chosen[0].memory_stats() or {}
+    stats = chosen.devices[0].memory_stats() or {}
     return {
         "study": study.to_dict(),
         "machine": machine(chosen),
@@ -85,15 +86,13 @@ def measure(
     }
 
 
-def row(
-    resolved: ResolvedStudy, devices: tuple[Device, ...], chunk: int | None, ceilings: dict[str, float]
-) -> dict[str, Any]:
+def row(resolved: ResolvedStudy, hardware: Hardware, chunk: int | None, ceilings: dict[str, float]) -> dict[str, Any]:
     """One number of trials: compile, run a few times, and compare with the ceilings."""
     trials = resolved.study.trials
-    runner = TrialRunner(resolved, devices, chunk)
+    runner = TrialRunner(resolved, hardware, chunk)
 
     def once() -> None:
-        for _ in runner.run(range(trials)):
+        for _ in runner.run([range(trials)]):
             pass
 
     once()  # compiles
@@ -131,34 +130,40 @@ def least_bytes(resolved: ResolvedStudy) -> float:
     return float(total)
 
 
-def product_rate(devices: tuple[Device, ...]) -> float:
-    """FLOP/s of the best float32 matrix product, on all devices at once."""
+def product_rate(hardware: Hardware) -> float:
+    """FLOP/s of the best float32 matrix product, on all cores or accelerators at once."""
     multiply = jax.jit(lambda a: jnp.matmul(a, a, precision="highest"))
-    operands = [jax.device_put(jnp.ones((PRODUCT, PRODUCT)), device) for device in devices]
-    return 2 * PRODUCT**3 * len(devices) / best(multiply, operands)
+    operands = [jax.device_put(jnp.ones((PRODUCT, PRODUCT)), device) for device in one_each(hardware)]
+    return 2 * PRODUCT**3 * len(operands) / best(multiply, operands)
 
 
-def copy_rate(devices: tuple[Device, ...]) -> float:
-    """Bytes/s read and written by the best copy, on all devices at once."""
+def copy_rate(hardware: Hardware) -> float:
+    """Bytes/s read and written by the best copy, on all cores or accelerators at once."""
     copy = jax.jit(lambda a: a + 1)
-    operands = [jax.device_put(jnp.zeros(COPY_BYTES // 4 // len(devices)), device) for device in devices]
+    operands = [jax.device_put(jnp.zeros(COPY_BYTES // 4 // hardware.units), device) for device in one_each(hardware)]
     return 2 * COPY_BYTES / best(copy, operands)
 
 
+def one_each(hardware: Hardware) -> Sequence[Device]:
+    """The device of each core or accelerator."""
+    return hardware.devices * hardware.calls if hardware.cpu else hardware.devices
+
+
 def best(run: Callable[[Any], Any], operands: list[Any]) -> float:
-    """Seconds of the fastest of some repeats, all operands under way together."""
+    """Seconds of the fastest of some repeats, all operands under way together, each in a thread of its own."""
+    with ThreadPoolExecutor(len(operands)) as pool:
 
-    def once() -> None:
-        jax.block_until_ready([run(operand) for operand in operands])
+        def once() -> None:
+            list(pool.map(lambda operand: jax.block_until_ready(run(operand)), operands))
 
-    once()
-    return min(sampled(once) + sampled(once))
+        once()
+        return min(sampled(once) + sampled(once))
 
 
-def machine(devices: tuple[Device, ...]) -> dict[str, Any]:
+def machine(hardware: Hardware) -> dict[str, Any]:
     """The device, processor and versions that tell this machine from another."""
     return {
-        "device": f"{len(devices)} x {devices[0].device_kind} ({devices[0].platform})",
+        "device": str(hardware),
         "processor": platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
         "system": platform.system(),

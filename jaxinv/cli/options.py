@@ -72,10 +72,10 @@ def shown(name: str) -> str:
 class Machine:
     """Options of every command that computes."""
 
-    devices: Annotated[int | None, one(int), optional("N", "all; each core of a CPU is one")] = None
-    """Number of this machine's devices to use."""
+    devices: Annotated[int | None, one(int), optional("N", "all")] = None
+    """Number of this machine's cores, or accelerators, to use."""
     chunk: Annotated[int | None, one(int), optional("N", "what caches or memory allow")] = None
-    """Number of trials that one call computes on all devices together."""
+    """Number of trials to compute at a time, on all cores or accelerators together."""
     cache: Annotated[Flag, tyro.conf.arg(help="Do not keep compiled programs for the next run.")] = True
     quiet: Flag = False
     """Show no progress and no notes."""
@@ -83,7 +83,7 @@ class Machine:
     """Log what is decided, compiled, read and stored, with the time that it takes."""
 
     def ready(self) -> None:
-        """Settle devices and compile cache before JAX is first used."""
+        """Settle the compile cache before JAX is first used."""
         from jaxinv.engine import setup
 
         if self.quiet and self.verbose:
@@ -91,7 +91,7 @@ class Machine:
         level = logging.ERROR if self.quiet else logging.DEBUG if self.verbose else logging.INFO
         logging.basicConfig(format="jaxinv: %(message)s", level=logging.ERROR)
         logging.getLogger("jaxinv").setLevel(level)
-        setup.configure(devices=self.devices, cache=self.cache)
+        setup.configure(cache=self.cache)
 
 
 @dataclass(kw_only=True)

@@ -1,19 +1,51 @@
-"""The devices of this process, and how arrays reach them."""
+"""What computes in this process, and how arrays reach it."""
 
 import os
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from jaxinv.engine.trial_batch import Device
+from jaxinv.engine.setup import cores
 from jaxinv.errors import DataError, first_line, whole
 
+Device = Any  # jax.Device, which type checkers take for a variable
 
-def local_devices(count: int | None) -> tuple[Device, ...]:
-    """The first `count` of this process's devices, or all of them.
+
+class Hardware(NamedTuple):
+    """What a study's trials are computed on.
+
+    A CPU is one device, however many JAX has made of it: each core is kept busy by a call of its own. A call lets other
+    Python threads go on, and one on a whole core needs no other core to wait for. Accelerators share the trials of each
+    call; a second call is under way so that they do not wait for Python.
+
+    Attributes:
+      devices: those that share one call's trials.
+      calls: how many calls are under way at a time.
+    """
+
+    devices: tuple[Device, ...]
+    calls: int
+
+    @property
+    def cpu(self) -> bool:
+        """Whether this is the processor itself."""
+        return self.devices[0].platform == "cpu"
+
+    @property
+    def units(self) -> int:
+        """How many cores or accelerators compute side by side."""
+        return self.calls if self.cpu else len(self.devices)
+
+    def __str__(self) -> str:
+        return f"{self.units} x {self.devices[0].device_kind} ({self.devices[0].platform})"
+
+
+def local_hardware(count: int | None = None) -> Hardware:
+    """The first `count` of this process's cores or accelerators, or all of them.
 
     Raises:
-      InputError: more devices than there are.
+      InputError: more than there are.
       DataError: JAX finds none.
     """
     try:
@@ -21,10 +53,10 @@ def local_devices(count: int | None) -> tuple[Device, ...]:
     except (RuntimeError, AssertionError) as error:  # either, where JAX_PLATFORMS names one that is not there
         asked = os.environ.get("JAX_PLATFORMS", "")
         raise DataError(f"devices: JAX finds none (JAX_PLATFORMS={asked!r}: {first_line(error)})") from None
-    if count is None:
-        return tuple(available)
-    hint = "; JAX_NUM_CPU_DEVICES makes more of a CPU" if available[0].platform == "cpu" else ""
-    return tuple(available[: whole("devices", count, 1, len(available), hint)])
+    if available[0].platform == "cpu":
+        most = max(cores(), len(available))
+        return Hardware((available[0],), cores() if count is None else whole("devices", count, 1, most))
+    return Hardware(tuple(available[: whole("devices", count or len(available), 1, len(available))]), 2)
 
 
 def in_huge_pages(array: np.ndarray) -> np.ndarray:

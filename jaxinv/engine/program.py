@@ -1,18 +1,22 @@
 """One compiled program for many trials: the only place with `vmap`, `jit` and sharding."""
 
 import logging
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from jaxinv.engine.trial_batch import Device
+from jaxinv.engine.devices import Device
+from jaxinv.engine.setup import cores
 from jaxinv.training import keys
 from jaxinv.training.evaluate import EvalMetrics
 from jaxinv.training.inputs import Affine, Data
@@ -77,21 +81,31 @@ class Program:
             check_vma=False,
         )
         with jax.default_matmul_precision("highest" if spec.precision == "exact" else "default"):
-            lowered = jax.jit(mapped).lower(
+            self._lowered = jax.jit(mapped).lower(
                 jax.tree.map(described, jax.eval_shape(keys.root_key, 0)),
                 jax.ShapeDtypeStruct((spec.trials,), jnp.uint32, sharding=self.sharded),
                 jax.ShapeDtypeStruct((spec.rates,), jnp.float32, sharding=self.replicated),
                 Affine(pixels, pixels),
                 jax.tree.map(described, data),
             )
-        self.compiled = lowered.compile()
+
+    def compile(self) -> None:
+        """Have the compiler make a program of it; until then it cannot be called."""
+        start = time.monotonic()
+        self.compiled = self._lowered.compile()
+        del self._lowered
+        LOG.debug(
+            "program of %d arm(s), %d rate(s), %d trials on each of %d device(s): %.2f s to compile, %.0f MiB",
+            *(self.spec.arms, self.spec.rates, self.spec.trial_batch, len(self.spec.devices)),
+            *(time.monotonic() - start, self.bytes / 2**20),
+        )
 
     def place(self, tree: Any) -> Any:
         """Put arrays that all trials read onto every device."""
         return jax.device_put(tree, self.replicated)
 
     def __call__(self, root: jax.Array, trials: Any, rates: jax.Array, affine: Affine, data: Data) -> TrialResult:
-        return self.compiled(root, jax.device_put(jnp.asarray(trials, jnp.uint32), self.sharded), rates, affine, data)
+        return self.compiled(root, jax.device_put(np.asarray(trials, np.uint32), self.sharded), rates, affine, data)
 
     @property
     def bytes(self) -> int:
@@ -167,17 +181,15 @@ def _over_networks(
 
 
 _programs: dict[Any, Program] = {}
+_compiling = threading.Lock()  # runs in several threads share programs
 
 
-def compiled_program(spec: ProgramSpec, data: Data) -> Program:
-    """The program of a specification for data of these shapes; compiled once a process."""
-    key = spec, tuple((a.shape, a.dtype) for a in jax.tree.leaves(data))
-    if key not in _programs:
-        start = time.monotonic()
-        made = _programs[key] = Program(spec, data)
-        LOG.debug(
-            "program of %d arm(s), %d rate(s), %d trials on each of %d device(s): %.2f s to compile, %.0f MiB",
-            *(spec.arms, spec.rates, spec.trial_batch, len(spec.devices)),
-            *(time.monotonic() - start, made.bytes / 2**20),
-        )
-    return _programs[key]
+def compiled_programs(wanted: Sequence[tuple[ProgramSpec, Data]]) -> list[Program]:
+    """The programs of some specifications for data of these shapes; each compiled once a process, side by side."""
+    keys = [(spec, tuple((a.shape, a.dtype) for a in jax.tree.leaves(data))) for spec, data in wanted]
+    with _compiling, ThreadPoolExecutor(cores()) as pool:
+        new = {key: wanted[index] for index, key in enumerate(keys) if key not in _programs}
+        lowered = {key: Program(*given) for key, given in new.items()}  # in this thread, whose settings hold
+        list(pool.map(Program.compile, lowered.values()))
+        _programs.update(lowered)
+        return [_programs[key] for key in keys]

@@ -5,24 +5,23 @@ import logging
 import os
 import platform
 import time
-from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack, closing
 from functools import cache
 from importlib import metadata
 
 import jax
 import xarray as xr
 
-from jaxinv.engine.devices import local_devices
+from jaxinv.engine.devices import Hardware, local_hardware
 from jaxinv.engine.distributed import barrier, membership
 from jaxinv.engine.keeping import Keeping, check_keeping, schema_of
 from jaxinv.engine.resolve import ResolvedStudy, resolve
-from jaxinv.engine.trial_batch import Device
 from jaxinv.engine.trial_runner import TrialRunner
 from jaxinv.errors import InputError, whole
 from jaxinv.preprocess import Preprocess
 from jaxinv.results.in_memory import InMemory
-from jaxinv.results.schema import ResultBlock, Schema, join
+from jaxinv.results.schema import Schema
 from jaxinv.store import Adding, Store, check_can_hold, free_disk_bytes, lacks_arms, load
 from jaxinv.study import Study
 from jaxinv.training.evaluate import Metric
@@ -93,7 +92,7 @@ def run(
         raise InputError("jax_disable_jit: True is not allowed; give False, or step through what ji.make_trial returns")
     if chunk is not None:
         chunk = whole("chunk", chunk)
-    chosen = local_devices(devices)
+    hardware = local_hardware(devices)
     if jax.process_count() > 1 and out is None:
         raise InputError("out: None is not allowed for several processes; give a folder that they share")
     keeping = check_keeping(keep, metrics, test_arms)
@@ -105,14 +104,14 @@ def run(
     resolved = resolve(study, data_dir=data_dir)
     LOG.debug("read %r", resolved.dataset)
     if out is not None and adding:
-        _add_arms(out, resolved, keeping, chosen, chunk, progress)
+        _add_arms(out, resolved, keeping, hardware, chunk, progress)
     schema = schema_of(resolved, keeping)
     check_memory(schema, stored=out is not None)
     if out is not None:
         check_disk(schema, out)
     members = membership()
-    trial_runner = TrialRunner(resolved, chosen, chunk, keeping, processes=members.count)
-    attributes = provenance(resolved, chosen)
+    trial_runner = TrialRunner(resolved, hardware, chunk, keeping, workers=members.count)
+    attributes = provenance(resolved, hardware)
     with ExitStack() as stack:
         if out is None:
             sink = InMemory(schema, attrs=attributes, block=trial_runner.block)
@@ -139,15 +138,12 @@ def run(
             LOG.debug("%s: %d of %d trials are there", out, finished, study.trials)
         todo = sink.todo()
         planned = there + sum(count for _, count in todo)  # of several processes each reports its own share
-        report(finished, planned)
-        for first, count in todo:
-            parts: list[ResultBlock] = []
-            for part in trial_runner.run(range(first, first + count)):
-                parts.append(part)
-                finished += part.trials
-                report(finished, planned)
-            sink.write(first, join(parts))
-            LOG.debug("trials %d to %d: kept after %.1f s", first, first + count - 1, time.monotonic() - started)
+        with closing(trial_runner.run_whole(todo, counter(report, there, planned))) as blocks:
+            for first, block in blocks:
+                sink.write(first, block)
+                finished += block.trials
+                seconds = time.monotonic() - started
+                LOG.debug("trials %d to %d: kept after %.1f s", first, first + block.trials - 1, seconds)
         barrier("jaxinv: all trials are stored", members)
         sink.finish()
         barrier("jaxinv: the run is finished", members)
@@ -167,7 +163,7 @@ def _add_arms(
     out: str | os.PathLike[str],
     resolved: ResolvedStudy,
     keeping: Keeping,
-    devices: tuple[Device, ...],
+    hardware: Hardware,
     chunk: int | None,
     progress: Report | bool | None,
 ) -> None:
@@ -184,17 +180,28 @@ def _add_arms(
         treatments=tuple(resolved.treatments[position] for position in lacking),
     )
     LOG.info("%s: adding %s to %s", os.fspath(out), ", ".join(more.study.arm_names), ", ".join(there))
-    trial_runner = TrialRunner(more, devices, chunk, keeping)
-    options = {"fingerprint": resolved.dataset.fingerprint, "attrs": provenance(resolved, devices)}
+    trial_runner = TrialRunner(more, hardware, chunk, keeping)
+    options = {"fingerprint": resolved.dataset.fingerprint, "attrs": provenance(resolved, hardware)}
     schema = schema_of(resolved, keeping)
     with Adding(out, study, schema, **options) as run, reporting("adding arms", progress) as report:
         todo = run.todo()
-        finished = study.trials - sum(count for _, count in todo)
-        for first, count in todo:
-            run.write(first, trial_runner.schema, join(list(trial_runner.run(range(first, first + count)))))
-            finished += count
-            report(finished, study.trials)
+        count = counter(report, study.trials - sum(count for _, count in todo), study.trials)
+        with closing(trial_runner.run_whole(todo, count)) as blocks:
+            for first, block in blocks:
+                run.write(first, trial_runner.schema, block)
         run.finish()
+
+
+def counter(report: Report, finished: int, planned: int) -> Callable[[int], None]:
+    """A function that is told how many trials are added, and reports how many are finished."""
+
+    def advance(added: int) -> None:
+        nonlocal finished
+        finished += added
+        report(finished, planned)
+
+    report(finished, planned)
+    return advance
 
 
 def check_memory(schema: Schema, *, stored: bool) -> None:
@@ -230,12 +237,12 @@ def versions() -> dict[str, str]:
     return {name: metadata.version(name) for name in packages} | {"python": platform.python_version()}
 
 
-def provenance(resolved: ResolvedStudy, devices: tuple[Device, ...]) -> dict[str, str]:
+def provenance(resolved: ResolvedStudy, hardware: Hardware) -> dict[str, str]:
     """What identifies results: study, data, versions, device."""
     return {
         "study": resolved.study.to_json(),
         "study_hash": resolved.study.hash,
         "data_fingerprint": resolved.dataset.fingerprint,
         "versions": json.dumps(versions()),
-        "device": f"{len(devices)} x {devices[0].device_kind} ({devices[0].platform})",
+        "device": str(hardware),
     }

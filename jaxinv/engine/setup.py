@@ -1,9 +1,8 @@
-"""What has to be settled before JAX is first used: how many CPU devices there are, where compiled programs are kept.
+"""What has to be settled before JAX is first used: where compiled programs are kept.
 
-The command line does this; a library must not, so `ji.run` leaves both to its caller.
+The command line does this; a library must not, so `ji.run` leaves it to its caller.
 """
 
-import contextlib
 import logging
 import os
 import stat
@@ -13,20 +12,16 @@ from jaxinv.errors import InputError
 from jaxinv.utils.progress import say
 
 
-def configure(*, devices: int | None = None, cache: bool = True) -> None:
-    """Set up JAX for this process; call before anything touches a device.
+def configure(*, cache: bool = True) -> None:
+    """Set up JAX for this process; call before anything is compiled.
 
-    One XLA device leaves part of a CPU idle, so each core becomes a device, unless JAX_NUM_CPU_DEVICES or XLA_FLAGS say
-    otherwise. Compiled programs are kept per user, since whoever can write them can run code as their reader.
+    Compiled programs are kept per user, since whoever can write them can run code as their reader.
     """
     count = os.environ.get("JAX_NUM_CPU_DEVICES", "1")
     if not count.lstrip("-").isdecimal():
         raise InputError(f"JAX_NUM_CPU_DEVICES: {count!r} is not allowed; give a whole number")
     import jax
 
-    if "JAX_NUM_CPU_DEVICES" not in os.environ and "host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
-        with contextlib.suppress(RuntimeError):  # JAX is in use already: whoever began has settled it
-            jax.config.update("jax_num_cpu_devices", max(cores(), devices or 1))
     folder = cache_folder() if cache else None
     logging.getLogger(__name__).debug("compiled programs: %s", folder or "not kept")
     if folder is None:

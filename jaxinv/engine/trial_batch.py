@@ -1,17 +1,16 @@
 """How many trials at once: from the shapes of a study and the memory of a device, before anything is compiled."""
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 
 from jaxinv.engine.costs import costs
+from jaxinv.engine.devices import Device, Hardware
 from jaxinv.engine.resolve import ArmGroup, ResolvedStudy
 from jaxinv.utils.memory import available_bytes
 
-Device = Any  # jax.Device, which type checkers take for a variable
-
-CPU_TRIALS = 25  # per device and call; more gain nothing once their evaluation is one wide product
+CPU_TRIALS = 25  # per call; more gain nothing once their evaluation is one wide product
 CPU_TILE = 250  # test images evaluated at a time: at 125 to 1,250 equally fast
 CPU_TILE_BYTES = 6 << 20  # of the largest value of a tile: a second and a third one are in the caches with it
 ACCELERATOR_TILE = 10_000
@@ -19,6 +18,7 @@ ACCELERATOR_TILE_BYTES = 1 << 30
 SHARE = 0.6  # of the free memory
 SECONDS_FLOPS = {"cpu": 2e11}  # about a second's work of one device: how long a call may take, and Ctrl-C has to wait
 ACCELERATOR_FLOPS = 2e13
+BLOCKS_A_WORKER = 4
 STEP_FLOPS = 5e6  # what a CPU could compute in the time that it takes to start one more update
 
 
@@ -36,23 +36,21 @@ class EvaluationPlan(NamedTuple):
     wide: bool  # all of a device's trials in one product, rather than each after its training
 
 
-def choose_trial_batch(
-    resolved: ResolvedStudy, devices: tuple[Device, ...], chunk: int | None, processes: int = 1
-) -> TrialBatch:
-    """Trials per device and call, for a study on some devices.
+def choose_trial_batch(resolved: ResolvedStudy, hardware: Hardware, chunk: int | None) -> TrialBatch:
+    """Trials per device and call, for a study on some hardware.
 
     On CPUs the caches decide; elsewhere memory does: what a trial carries (weights, optimizer, gradients) and what its
-    evaluation holds, times arms and learning rates.
+    evaluation holds, times arms and learning rates. How many workers share the run does not: rounding depends on the
+    batch, and the results of a shared run are those of any other.
     """
-    study = resolved.study
-    cpu = devices[0].platform == "cpu"
-    share = -(-study.trials // (len(devices) * processes))  # more than this on a device would be padding
-    brief = max(1, int(trials_a_second(resolved, devices[0])))
-    each = sum(_trial_bytes(group, plan_evaluation(group, devices[0], share)) for group in resolved.groups)
-    free = free_bytes(devices[0])
-    fits = max(1, int(SHARE * free / (len(devices) if cpu else 1) / each))
+    study, cpu, device = resolved.study, hardware.cpu, hardware.devices[0]
+    share = -(-study.trials // hardware.units)  # more than this in a call would be padding
+    brief = max(1, int(trials_a_second(resolved, device)))
+    each = sum(_trial_bytes(group, plan_evaluation(group, device, share)) for group in resolved.groups)
+    free = free_bytes(device)
+    fits = max(1, int(SHARE * free / (hardware.calls if cpu else 1) / each))
     if chunk is not None:
-        return TrialBatch(-(-min(chunk, study.trials) // len(devices)), f"--chunk {chunk}")
+        return TrialBatch(-(-min(chunk, study.trials) // hardware.units), f"--chunk {chunk}")
     limits = {
         "memory": fits,
         "time, to stop soon": brief,
@@ -87,17 +85,28 @@ def _trial_bytes(group: ArmGroup, plan: EvaluationPlan) -> int:
     return networks + 4 * trial.batch_size * trial.eval_every  # and which examples its batches hold
 
 
-def store_block_length(resolved: ResolvedStudy, devices: tuple[Device, ...], call: int, processes: int = 1) -> int:
+def store_block_length(resolved: ResolvedStudy, hardware: Hardware, size: int, workers: int = 1) -> int:
     """Trials in one block of the store: a whole number of calls, about two seconds of work, at most 4,096 trials.
 
-    (One call, where that is more: many trials a call on many devices.)
+    (One call on each core or accelerator, where that is more.)
 
-    Blocks are what processes divide among themselves, so each gets equally many as far as the calls allow.
+    Blocks are what workers divide among themselves. Each gets several, where calls are short enough, so that those who
+    come late or are fast find something to do.
+
+    Args:
+      resolved: the study.
+      hardware: of this worker.
+      size: trials in a batch, as `choose_trial_batch` says.
+      workers: how many share the run.
     """
-    share = -(-resolved.study.trials // processes)
-    most = max(1, int(min(2 * trials_a_second(resolved, devices[0]) * len(devices), 4096)) // call)
-    rounds = -(-share // (most * call))
-    return min(most, -(-share // (rounds * call))) * call
+    trials, call = resolved.study.trials, size * hardware.units
+    most = max(1, int(min(2 * trials_a_second(resolved, hardware.devices[0]) * hardware.units, 4096)) // call)
+    rounds = -(-trials // (most * call))
+    block = min(most, -(-trials // (rounds * call))) * call
+    if workers == 1:
+        return block
+    step = size if hardware.cpu else call  # what one call computes
+    return min(block, max(1, trials // (BLOCKS_A_WORKER * workers * step)) * step)
 
 
 def trials_a_second(resolved: ResolvedStudy, device: Device) -> float:

@@ -1,9 +1,12 @@
-"""Computes any trials of a study, a batch at a time, on the devices of this process."""
+"""Computes any trials of a study, a batch at a time, on the hardware of this process."""
 
 import logging
+import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import closing
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -11,13 +14,13 @@ import jax
 import numpy as np
 
 from jaxinv.data import Dataset
-from jaxinv.engine.devices import in_huge_pages
+from jaxinv.engine.devices import Hardware, in_huge_pages
 from jaxinv.engine.keeping import NOTHING, Keeping, kept_values, named_leaves, schema_of, transfers
-from jaxinv.engine.program import Program, ProgramSpec, compiled_program, replicated
+from jaxinv.engine.program import Program, ProgramSpec, compiled_programs, replicated
 from jaxinv.engine.resolve import ArmGroup, ResolvedStudy
-from jaxinv.engine.trial_batch import Device, choose_trial_batch, plan_evaluation, store_block_length
+from jaxinv.engine.trial_batch import choose_trial_batch, plan_evaluation, store_block_length
 from jaxinv.errors import DataError
-from jaxinv.results.schema import ParamArray, ResultBlock
+from jaxinv.results.schema import ParamArray, ResultBlock, join
 from jaxinv.training import keys
 from jaxinv.training.inputs import Data
 from jaxinv.training.trial import TrialResult
@@ -27,6 +30,7 @@ LOG = logging.getLogger(__name__)
 MOST_PLACED = 4  # copies of one dataset that stay on the devices, for programs that read it differently
 
 _placed: WeakKeyDictionary[Dataset, dict[Any, Data]] = WeakKeyDictionary()
+_placing = threading.Lock()  # runs in several threads share what is placed
 
 
 class TrialRunner:
@@ -41,15 +45,16 @@ class TrialRunner:
     def __init__(
         self,
         resolved: ResolvedStudy,
-        devices: tuple[Device, ...],
+        hardware: Hardware,
         chunk: int | None,
         keeping: Keeping = NOTHING,
-        processes: int = 1,
+        workers: int = 1,
     ) -> None:
-        self.resolved, self.devices, self.keeping = resolved, devices, keeping
+        self.resolved, self.hardware, self.keeping = resolved, hardware, keeping
+        self.devices = hardware.devices
         self.schema = schema_of(resolved, keeping)
-        self.batch = choose_trial_batch(resolved, devices, chunk, processes)
-        self.block = store_block_length(resolved, devices, self.batch.size * len(devices), processes)
+        self.batch = choose_trial_batch(resolved, hardware, chunk)
+        self.block = store_block_length(resolved, hardware, self.batch.size, workers)
         self.compile_seconds = self.train_seconds = 0.0
         self._ready: list[tuple[ArmGroup, Program, tuple[Any, ...]]] = []
 
@@ -58,39 +63,82 @@ class TrialRunner:
         """In words: what a call holds, and what decided it."""
         size, why = self.batch
         tiles = dict.fromkeys(plan_evaluation(group, self.devices[0], size).tile for group in self.resolved.groups)
+        units = "cores" if self.hardware.cpu else f"{self.devices[0].platform} devices"
         return (
-            f"{size} trials a call on each of {len(self.devices)} {self.devices[0].platform} device(s), "
-            f"evaluated by {' or '.join(map(str, tiles))} images ({why})"
+            f"{self.hardware.units} {units}, {size} trials per call on each, "
+            f"{' or '.join(map(str, tiles))} test images at a time ({why})"
         )
 
-    def run(self, trials: Sequence[int]) -> Iterator[ResultBlock]:
-        """The results of some trials, in order, a call's worth at a time. Out of memory: halve the batch and go on."""
-        position = 0
-        while position < len(trials):
-            try:
-                for block in self._stream(trials[position:]):
-                    position += block.trials
-                    yield block
-            except jax.errors.JaxRuntimeError as error:
-                if "RESOURCE_EXHAUSTED" not in str(error):
-                    raise
-                self._halve()
+    def run(self, spans: Iterable[range]) -> Generator[ResultBlock]:
+        """The results of some spans of trials, in order, a call's worth at a time; no call reaches into a second span.
 
-    def _stream(self, trials: Sequence[int]) -> Iterator[ResultBlock]:
-        """One call is always under way while the one before it is fetched."""
+        Spans are asked for as late as keeping the hardware busy allows. Out of memory: halve the batch and go on.
+        """
         self._prepare()
-        size = self.batch.size * len(self.devices)
-        pending: deque[tuple[int, list[TrialResult]]] = deque()
         start = time.monotonic()
-        for first in range(0, len(trials), size):
-            part = np.asarray(trials[first : first + size], np.uint32)
-            padded = np.pad(part, (0, size - len(part)), mode="edge")
-            pending.append((len(part), [call(self._root, padded, *rest) for _, call, rest in self._ready]))
-            if len(pending) > 1:
-                yield self._fetch(*pending.popleft())
-        while pending:
-            yield self._fetch(*pending.popleft())
-        self.train_seconds += time.monotonic() - start
+        left, rest = iter(spans), deque[range]()
+        under_way: deque[tuple[range, Future[list[TrialResult]]]] = deque()
+        with ThreadPoolExecutor(self.hardware.calls, "jaxinv") as pool:
+            try:
+                while True:
+                    while len(under_way) < 2 * self.hardware.calls and (part := self._next_part(rest, left)):
+                        under_way.append((part, pool.submit(self._call, part)))
+                    if not under_way:
+                        break
+                    part, results = under_way[0]
+                    try:
+                        block = self._fetch(len(part), results.result())
+                    except jax.errors.JaxRuntimeError as error:
+                        if "RESOURCE_EXHAUSTED" not in str(error):
+                            raise
+                        wait([future for _, future in under_way if not future.cancel()])
+                        rest.extendleft(part for part, _ in reversed(under_way))
+                        under_way.clear()
+                        self._halve()
+                    else:
+                        under_way.popleft()
+                        yield block
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)  # leaving the block waits for the calls under way
+                self.train_seconds += time.monotonic() - start
+
+    def run_whole(
+        self, spans: Iterable[tuple[int, int]], advance: Callable[[int], object]
+    ) -> Generator[tuple[int, ResultBlock]]:
+        """The results of spans of trials, in order: (first trial, results) for each (first trial, number of trials).
+
+        `advance` is told how many trials each call adds.
+        """
+        taken, parts = deque[range](), list[ResultBlock]()
+
+        def noted() -> Iterator[range]:
+            for first, count in spans:
+                taken.append(range(first, first + count))
+                yield taken[-1]
+
+        with closing(self.run(noted())) as computed:
+            for part in computed:
+                parts.append(part)
+                advance(part.trials)
+                if sum(part.trials for part in parts) == len(taken[0]):
+                    yield taken.popleft().start, join(parts)
+                    parts.clear()
+
+    def _next_part(self, rest: deque[range], left: Iterator[range]) -> range | None:
+        """The next trials for one call: from spans that are begun, or from the next one; None where all are."""
+        span = rest.popleft() if rest else next(left, None)
+        if span is None:
+            return None
+        size = self.batch.size * len(self.devices)
+        if len(span) > size:
+            rest.appendleft(span[size:])
+        return span[:size]
+
+    def _call(self, part: range) -> list[TrialResult]:
+        """One call of each group's program, in a thread of its own; waits for the results."""
+        numbers = np.asarray(part, np.uint32)
+        padded = np.pad(numbers, (0, self.batch.size * len(self.devices) - len(part)), mode="edge")
+        return jax.device_get([call(self._root, padded, *rest) for _, call, rest in self._ready])
 
     def _prepare(self) -> None:
         if self._ready:
@@ -99,7 +147,7 @@ class TrialRunner:
         study = self.resolved.study
         root = keys.root_key(study.seed)
 
-        def prepared(group: ArmGroup) -> tuple[ArmGroup, Program, tuple[Any, ...]]:
+        def wanted(group: ArmGroup) -> tuple[ProgramSpec, Data]:
             evaluation = plan_evaluation(group, self.devices[0], self.batch.size)
             data = self._data(group, evaluation.tile)
             folds, tested = transfers(self.resolved, self.keeping, group, evaluation.tile, data.test)
@@ -113,28 +161,31 @@ class TrialRunner:
                 wide_evaluation=evaluation.wide,
                 precision=study.precision,
             )
-            call = compiled_program(spec, data)
-            rates = np.asarray(group.rates, np.float32)
-            return group, call, (*call.place((rates, group.affine)), data)
+            return spec, data
 
-        self._ready = [prepared(group) for group in self.resolved.groups]
+        groups = self.resolved.groups
+        programs = [wanted(group) for group in groups]
+        for group, call, (_, data) in zip(groups, compiled_programs(programs), programs, strict=True):
+            rates = np.asarray(group.rates, np.float32)
+            self._ready.append((group, call, (*call.place((rates, group.affine)), data)))
         self._root = self._ready[0][1].place(root)
         self.compile_seconds += time.monotonic() - start
 
     def _data(self, group: ArmGroup, tile: int) -> Data:
         """A group's arrays on every device; images as stored stay there for the next run of the same dataset."""
         stored = group.images[0] is self.resolved.dataset.x_train
-        kept = _placed.setdefault(self.resolved.dataset, {}) if stored else {}
-        key = tile, self.devices, group.pixel_order is None
-        if key not in kept:
-            for other in list(kept):
-                if other[1] != self.devices or len(kept) >= MOST_PLACED:
-                    del kept[other]
-            data = self.resolved.data(group, tile)
-            if self.devices[0].platform == "cpu":
-                data = data._replace(x_train=in_huge_pages(data.x_train))
-            kept[key] = jax.device_put(data, replicated(self.devices))
-        return kept[key]
+        with _placing:
+            kept = _placed.setdefault(self.resolved.dataset, {}) if stored else {}
+            key = tile, self.devices, group.pixel_order is None
+            if key not in kept:
+                for other in list(kept):
+                    if other[1] != self.devices or len(kept) >= MOST_PLACED:
+                        del kept[other]
+                data = self.resolved.data(group, tile)
+                if self.hardware.cpu:
+                    data = data._replace(x_train=in_huge_pages(data.x_train))
+                kept[key] = jax.device_put(data, replicated(self.devices))
+            return kept[key]
 
     def _halve(self) -> None:
         size = self.batch.size
@@ -145,6 +196,7 @@ class TrialRunner:
         LOG.debug("memory ran out with %d trials on a device: %d from here on", size, size // 2)
         self.batch = self.batch._replace(size=size // 2, why="halved when memory ran out")
         self._ready = []
+        self._prepare()
 
     def _fetch(self, count: int, results: list[TrialResult]) -> ResultBlock:
         """Results of all groups, [T, A, L, ...] each, as one block [A, L, T, ...] in the order of the study's arms."""

@@ -55,9 +55,10 @@ def test_the_run_ends_as_one_of_all_arms(folder: Path, whole: xr.Dataset, monkey
     computed = []
     run = TrialRunner.run
 
-    def counted(self: TrialRunner, trials: Any) -> Any:
-        computed.append((self.resolved.study.arm_names, len(trials)))
-        return run(self, trials)
+    def counted(self: TrialRunner, spans: Any) -> Any:
+        for block in run(self, spans):
+            computed.append((self.resolved.study.arm_names, block.trials))
+            yield block
 
     monkeypatch.setattr(TrialRunner, "run", counted)
     ji.run(ALL, out=folder, **KEEP)
@@ -88,11 +89,12 @@ def test_interrupted_it_goes_on(folder: Path, whole: xr.Dataset, at: int, monkey
     if at == 0:
         run, calls = TrialRunner.run, []
 
-        def stopping(self: TrialRunner, trials: Any) -> Any:
-            calls.append(len(trials))
-            if len(calls) > 2:
-                raise Stop
-            return run(self, trials)
+        def stopping(self: TrialRunner, spans: Any) -> Any:
+            for block in run(self, spans):
+                calls.append(block.trials)
+                if len(calls) > 2:
+                    raise Stop
+                yield block
 
         monkeypatch.setattr(TrialRunner, "run", stopping)
     else:
@@ -145,16 +147,17 @@ def test_what_cannot_be_added_is_refused(folder: Path, tmp_path: Path) -> None:
 def test_an_unfinished_run_is_finished_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls, run = [], TrialRunner.run
 
-    def stopping(self: TrialRunner, trials: Any) -> Any:
-        calls.append(len(trials))
-        if len(calls) > 1:
-            raise Stop
-        return run(self, trials)
+    def stopping(self: TrialRunner, spans: Any) -> Any:
+        for block in run(self, spans):
+            calls.append(block.trials)
+            if len(calls) > 1:
+                raise Stop
+            yield block
 
     monkeypatch.setattr(TrialRunner, "run", stopping)
     monkeypatch.setattr("jaxinv.engine.trial_runner.store_block_length", lambda *_, **__: 4)
     with pytest.raises(Stop):
-        ji.run(OLD, out=tmp_path / "run")
+        ji.run(OLD, out=tmp_path / "run", chunk=4, devices=1)
     monkeypatch.undo()
     with pytest.raises(ji.InputError, match="has finished 4 of 7 trials under its own arms; run it with"):
         ji.run(ALL, out=tmp_path / "run")

@@ -30,9 +30,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def start(folder: Path, out: str, *more: str, trials: int = 240, devices: int = 2) -> subprocess.Popen[str]:
     arguments = ["--dataset", "tiny.npz", "--batch-size", "20", "--steps", "2000", "--trials", str(trials)]
-    environment = {**os.environ, "XDG_CACHE_HOME": str(folder / "cache"), "JAX_NUM_CPU_DEVICES": str(devices)}
+    environment = {**os.environ, "XDG_CACHE_HOME": str(folder / "cache")}
     return subprocess.Popen(
-        [sys.executable, "-m", "jaxinv", "run", *arguments, "--out", out, "--json", *more],
+        [sys.executable, "-m", "jaxinv", "run", *arguments, "--out", out, "--json", "--devices", str(devices), *more],
         cwd=folder,
         env=environment,
         text=True,

@@ -14,7 +14,7 @@ import xarray as xr
 from jaxinv import store, theory
 from jaxinv.data import Dataset, load_dataset
 from jaxinv.engine import runner
-from jaxinv.engine.devices import local_devices
+from jaxinv.engine.devices import local_hardware
 from jaxinv.engine.keeping import NOTHING, Keeping
 from jaxinv.engine.resolve import resolve
 from jaxinv.engine.trial_runner import TrialRunner
@@ -158,7 +158,7 @@ class StudyCache:
         """A study's weight changes and correct answers trial by trial, at its only learning rate; in memory."""
         if name not in self.per_trial_results:
             trial_runner = self._trial_runner(study, Keeping(("correct",)))
-            blocks = list(trial_runner.run(range(study.trials)))
+            blocks = list(trial_runner.run([range(study.trials)]))
             whole = join(blocks)
             assert whole.weight_delta is not None  # of softmax regression
             self.per_trial_results[name] = PerTrial(whole.weight_delta[:, 0], whole.values["correct"][:, 0])
@@ -167,10 +167,10 @@ class StudyCache:
     def trainer(self, study: Study) -> Callable[[], object]:
         """A function that computes all trials of a study and keeps nothing; its first call compiles."""
         trial_runner = self._trial_runner(study)
-        return lambda: list(trial_runner.run(range(study.trials)))
+        return lambda: list(trial_runner.run([range(study.trials)]))
 
     def _trial_runner(self, study: Study, keeping: Keeping = NOTHING) -> TrialRunner:
-        return TrialRunner(resolve(study, data_dir=self.data_dir), local_devices(self.devices), self.chunk, keeping)
+        return TrialRunner(resolve(study, data_dir=self.data_dir), local_hardware(self.devices), self.chunk, keeping)
 
     def bound(self, arm: str) -> float:
         """The learning rate up to which gradient descent is stable at the start of softmax regression under an arm; NaN
