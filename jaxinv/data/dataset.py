@@ -1,6 +1,7 @@
 """`Dataset`: labelled uint8 images, split into train and test, checked once and then immutable."""
 
 import hashlib
+import mmap
 from dataclasses import InitVar, dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -11,6 +12,12 @@ from jaxinv.data.grey_values import BYTES, UNIT, check_channels, check_value_ran
 from jaxinv.data.labels import class_labels
 from jaxinv.data.source import read_as_bytes, read_split
 from jaxinv.errors import InputError
+
+ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+
+
+class FixedMap(mmap.mmap):
+    """A map, for reading, of a file that nobody changes. Arrays in it are never copied."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
@@ -177,4 +184,4 @@ def _is_immutable(array: Any) -> bool:
         if array.base is None:
             return True
         array = array.base
-    return isinstance(array, bytes)
+    return isinstance(array.obj if isinstance(array, memoryview) else array, (bytes, FixedMap))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from jaxinv.data.bundled import PACKED
 from jaxinv.data.tfds.folders import Request, data_root, find_prepared, prepared_folders, quiet
-from jaxinv.data.tfds.load import CACHE
+from jaxinv.data.tfds.load import COPY
 from jaxinv.errors import DataError, InputError
 
 
@@ -59,5 +59,5 @@ def _prepared_row(request: Request, folder: Path) -> DatasetRow:
     except (InputError, DataError) as error:
         return DatasetRow(str(request), f"not usable: {str(error).removeprefix('dataset: ')}", folder)
     train_shape, test_shape = ((info.splits[split].num_examples, *where.shape) for split in ("train", test))
-    state = "cached" if (folder / CACHE).is_file() else "prepared"
+    state = "cached" if (folder / COPY).is_dir() else "prepared"
     return DatasetRow(str(request), state, folder, train_shape, test_shape, where.classes)

@@ -1,14 +1,13 @@
 """Grey values: numbers of any kind as uint8 levels, where that loses nothing. What is not clear is logged."""
 
-import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from jaxinv.data.doubts import doubt
 from jaxinv.errors import InputError, one_line, unknown
 
-LOG = logging.getLogger(__name__)
 UNIT, BYTES = (0, 1), (0, 255)
 _FLOATS = "whole numbers from 0 to 255, or multiples of 1/255 from 0 to 1"
 _SLAB = 1024  # images looked at together
@@ -65,7 +64,7 @@ def ask_about_channels(field: str, shape: tuple[int, ...]) -> None:
     """Log how images [N, H, W, K] are read that look like [N, K, H, W]."""
     _, height, width, channels = shape
     if height in (1, 3, 4) and width == channels > height:
-        LOG.warning(
+        doubt(
             "%s: shape %s is read as [N, H, W, K], that is, images of %d×%d with %d channels; give channels='first' if "
             "it is [N, K, H, W], channels='last' if not",
             *(field, shape, height, width, channels),
@@ -82,7 +81,7 @@ def ask_about_ones(field: str, arrays: Iterable[np.ndarray]) -> None:
                 return
             lit |= bool(largest == 1)
     if lit:
-        LOG.warning(
+        doubt(
             "%s: integers 0 and 1 are read as grey levels 0 and 1 of 255, both nearly black; give value_range=(0, 1) "
             "if 1 is white, value_range=(0, 255) if not",
             field,

@@ -1,15 +1,14 @@
 """Labels: whole numbers from 0, and how many classes they make. Gaps among them are logged."""
 
-import logging
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from jaxinv.data.doubts import doubt
 from jaxinv.data.grey_values import as_array
 from jaxinv.errors import InputError
 
-LOG = logging.getLogger(__name__)
 _MOST_CLASSES_GUESSED = 100_000  # a larger label is more likely an identifier than a class
 _MOST_LISTED = 5
 
@@ -57,7 +56,7 @@ def _ask_about_gaps(arrays: Mapping[str, np.ndarray], classes: int) -> None:
     absent = np.flatnonzero(occurs == 0)
     if len(absent):
         listed = ", ".join(map(str, absent[:_MOST_LISTED])) + (", …" if len(absent) > _MOST_LISTED else "")
-        LOG.warning(
+        doubt(
             "%s: no image has label %s, and the labels are kept, which makes %d classes; give classes=%d if that is "
             "meant, renumber=True to number the %d labels that occur from 0",
             *(" and ".join(arrays), listed, classes, classes, classes - len(absent)),

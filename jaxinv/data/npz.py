@@ -3,20 +3,19 @@
 import io
 import math
 import os
-import uuid
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
-from jaxinv.data.dataset import Dataset
+from jaxinv.data.dataset import ARRAYS, Dataset
+from jaxinv.data.user_cache import once_per_user
 from jaxinv.errors import DataError, InputError, one_line
 from jaxinv.utils.memory import available_bytes
 
-ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 MEANING = ("value_range", "channels", "renumber")
 MOST_BYTES = 16 * 2**30
 _LONGEST_HEADER = 10_240
@@ -27,6 +26,8 @@ def read_npz(path: str | os.PathLike[str], *, limit: int | None = None, **meanin
 
     It may also hold `value_range`, `channels` and `renumber`, which say what the arrays mean, as for `Dataset`:
     `np.savez(path, ..., value_range=(0, 1), channels="first")`. Other arrays are left alone.
+
+    What is decoded is kept for all processes of the user, see `user_cache`.
 
     Args:
         path: the file.
@@ -39,12 +40,16 @@ def read_npz(path: str | os.PathLike[str], *, limit: int | None = None, **meanin
         DataError: the file cannot be read or is damaged.
     """
     path = Path(os.path.expanduser(path))
-    arrays = dict(zip(ARRAYS, read_arrays(path, limit=limit), strict=True))
     meaning = {name: value for name, value in meaning.items() if value is not None}
-    try:
-        return Dataset(name=path.name, **arrays, **{**_stored_meaning(path), **meaning})
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
+
+    def decode() -> Dataset:
+        arrays = dict(zip(ARRAYS, read_arrays(path, limit=limit), strict=True))
+        try:
+            return Dataset(name=path.name, **arrays, **{**_stored_meaning(path), **meaning})
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
+
+    return decode() if limit is not None else once_per_user(path, meaning, decode)
 
 
 def _stored_meaning(path: Path) -> dict[str, Any]:
@@ -78,23 +83,6 @@ def read_arrays(path: Path, keys: Sequence[str] = ARRAYS, *, limit: int | None =
         raise DataError(f"{path}: not a readable .npz file ({one_line(error)})") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({one_line(error)})") from error
-
-
-def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write an uncompressed `.npz` file that is either there whole or not at all.
-
-    Raises:
-        OSError: it cannot be written; nothing is left behind.
-    """
-    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        with unfinished.open("xb") as file:
-            np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _check_sizes(path: Path, archive: zipfile.ZipFile, keys: Sequence[str], limit: int) -> None:

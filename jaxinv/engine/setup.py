@@ -5,10 +5,10 @@ The command line does this; a library must not, so `ji.run` leaves it to its cal
 
 import logging
 import os
-import stat
 from pathlib import Path
 
 from jaxinv.errors import InputError
+from jaxinv.utils.cache import own_cache_folder
 from jaxinv.utils.progress import say
 
 
@@ -41,15 +41,8 @@ def cache_folder() -> Path | None:
     """The user's own folder for compiled programs, or None, with a line on standard error, where there can be none."""
     if os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         return Path(os.environ["JAX_COMPILATION_CACHE_DIR"])
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxinv" / "programs"
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        info = folder.stat()
+        return own_cache_folder("programs")
     except OSError as error:
-        say(f"jaxinv: no compile cache: {folder}: {error.strerror}")
+        say(f"jaxinv: no compile cache: {error}")
         return None
-    mine = not hasattr(os, "getuid") or info.st_uid == os.getuid()
-    if not mine or info.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        say(f"jaxinv: no compile cache: {folder} can be written by others; remove it or chmod 700 it")
-        return None
-    return folder

@@ -67,6 +67,7 @@ def test_a_damaged_file_is_refused(tmp_path, damage):
 
 
 def test_a_missing_file_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # where there is no copy of it
     monkeypatch.setattr(bundled, "PACKED", tmp_path / "gone.zst")
     for cached in (bundled.bundled_mnist, bundled.tutorial_mnist):
         cached.cache_clear()

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from jaxinv.data import load_dataset, read_npz
-from jaxinv.data.npz import read_arrays, write_arrays
 from jaxinv.errors import DataError, InputError
 
 CIFAR = Path(__file__).parents[3] / "shared" / "data" / "cifar10-subset.npz"
@@ -219,30 +218,6 @@ def test_an_encrypted_archive_is_refused(tmp_path):
     path.write_bytes(content)
     with pytest.raises(InputError, match="x_train is encrypted"):
         read_npz(path)
-
-
-class TestWriting:
-    def test_round_trip(self, tmp_path):
-        path = tmp_path / "out.npz"
-        write_arrays(path, ARRAYS)
-        for key, array in zip(ARRAYS, read_arrays(path), strict=True):
-            np.testing.assert_array_equal(array, ARRAYS[key])
-        assert [file.name for file in tmp_path.iterdir()] == ["out.npz"]
-        assert all(info.compress_type == zipfile.ZIP_STORED for info in zipfile.ZipFile(path).infolist())
-
-    def test_a_failure_half_way_leaves_the_old_file_and_nothing_else(self, tmp_path, monkeypatch):
-        path = tmp_path / "out.npz"
-        path.write_bytes(b"old")
-
-        def fails(file, **arrays):
-            file.write(b"half")
-            raise OSError(28, "No space left on device")
-
-        monkeypatch.setattr(np, "savez", fails)
-        with pytest.raises(OSError, match="No space left"):
-            write_arrays(path, ARRAYS)
-        assert path.read_bytes() == b"old"
-        assert [file.name for file in tmp_path.iterdir()] == ["out.npz"]
 
 
 @pytest.mark.skipif(not CIFAR.is_file(), reason="the subset of CIFAR-10 is not beside the checkout")

@@ -3,6 +3,8 @@
 import io
 import json
 import logging
+import os
+import shutil
 import struct
 import subprocess
 import sys
@@ -16,9 +18,8 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from jaxinv.data import Dataset, describe_datasets, load_dataset, load_tfds
-from jaxinv.data.tfds import load as route
 from jaxinv.data.tfds.folders import Request, data_root, find_prepared, parse, quiet
-from jaxinv.data.tfds.load import CACHE
+from jaxinv.data.tfds.load import COPY
 from jaxinv.errors import DataError, InputError
 
 ROOT = Path(__file__).parents[2]
@@ -285,7 +286,7 @@ class TestDamage:
         with pytest.raises(DataError, match=r"train\.array_record-00000-of-00001: missing or damaged \(") as caught:
             load_tfds("tiny_grid", data_dir=root)
         assert "\n" not in str(caught.value)
-        assert not (folder / CACHE).exists()
+        assert not (folder / COPY).exists()
 
     @pytest.mark.parametrize("count", [16, 18])
     def test_rows_are_counted(self, root, folder, count):
@@ -307,78 +308,69 @@ class TestDamage:
             load_tfds("tiny_grid", data_dir=root)
 
 
-class TestCache:
+class TestCopy:
     def test_the_copy_is_read_instead_of_the_records(self, root, folder):
         first = load_tfds("tiny_grid", data_dir=root)
         for path in folder.glob("*array_record*"):
             path.unlink()
         second = load_tfds("tiny_grid", data_dir=root)
         assert first.fingerprint == second.fingerprint
-        assert (first.name, first.classes) == (second.name, second.classes)
-        assert [path.name for path in folder.glob("*.npz")] == [CACHE]
-        assert not list(folder.glob(".*")), "an unfinished file was left behind"
+        assert (first.name, first.classes) == (second.name, second.classes) == ("tfds:tiny_grid", 5)
+        assert load_tfds("tiny_grid:1.2.0", data_dir=root).name == "tfds:tiny_grid:1.2.0"
+        assert [path.name for path in folder.iterdir() if path.is_dir()] == [COPY]
+        assert not list(folder.glob(".*")), "something unfinished was left behind"
 
-    def test_a_damaged_copy_is_rebuilt_and_that_is_said(self, root, folder, caplog):
+    def test_a_damaged_copy_is_made_again_and_that_is_said(self, root, folder, caplog):
         expected = load_tfds("tiny_grid", data_dir=root).fingerprint
-        whole = (folder / CACHE).read_bytes()
-        for position in (0, 200, len(whole) // 2, len(whole) - 10):
-            damaged = bytearray(whole)
-            damaged[position] ^= 0xFF
-            (folder / CACHE).write_bytes(damaged)
-            caplog.clear()
-            with caplog.at_level(logging.WARNING):
-                assert load_tfds("tiny_grid", data_dir=root).fingerprint == expected
-            assert f"{folder / CACHE}" in caplog.text
-            assert "rebuilt" in caplog.text
-            assert (folder / CACHE).read_bytes() == whole
+        whole = {path: path.read_bytes() for path in (folder / COPY).iterdir()}
+        for path, content in whole.items():
+            for damaged in (content[:-1], content[:-4] + bytes([content[-4] ^ 4]) + content[-3:], b"", None):
+                path.unlink()
+                if damaged is not None:
+                    path.write_bytes(damaged)
+                caplog.clear()
+                with caplog.at_level(logging.WARNING):
+                    assert load_tfds("tiny_grid", data_dir=root).fingerprint == expected
+                if damaged is not None or path.name != "facts.json":
+                    assert f"{folder / COPY}" in caplog.text
+                    assert "damaged (" in caplog.text
+                    assert "it has been made again" in caplog.text
+                assert {path: path.read_bytes() for path in (folder / COPY).iterdir()} == whole
 
-    @pytest.mark.parametrize("damage", ["truncated", "other images", "other labels", "no description", "nonsense"])
-    def test_a_damaged_copy_with_nothing_to_rebuild_it_from(self, root, folder, damage):
+    def test_a_damaged_copy_with_nothing_to_make_it_from(self, root, folder):
         load_tfds("tiny_grid", data_dir=root)
         for path in folder.glob("*array_record*"):
             path.unlink()
-        cache = folder / CACHE
-        with np.load(cache) as file:
-            arrays = dict(file)
-        if damage == "truncated":
-            cache.write_bytes(cache.read_bytes()[:-100])
-        else:
-            if damage == "other images":
-                arrays["x_train"] = arrays["x_train"][::-1]
-            elif damage == "other labels":
-                arrays["y_test"] = (arrays["y_test"] + 1) % 5
-            elif damage == "no description":
-                del arrays["meta"]
-            else:
-                arrays["meta"] = np.frombuffer(b"[1, 2]", np.uint8)
-            np.savez(cache, **arrays)  # pyright: ignore
+        images = folder / COPY / "x_test.npy"
+        images.write_bytes(images.read_bytes()[:-100])
         with pytest.raises(
-            DataError, match=r"jaxinv\.npz: .*; nor is there prepared data in .* to rebuild it from$"
+            DataError, match=r"x_test\.npy: damaged \(.*; nor can it be made again \(.*missing"
         ) as caught:
             load_tfds("tiny_grid", data_dir=root)
         assert "\n" not in str(caught.value)
 
     def test_a_copy_of_other_prepared_data_is_not_used(self, root, folder, caplog):
         load_tfds("tiny_grid", data_dir=root)
-        stale = (folder / CACHE).read_bytes()
-        for path in folder.iterdir():
-            path.unlink()
-        folder.rmdir()
+        shutil.move(folder / COPY, root / "stale")
+        shutil.rmtree(folder)
         prepare_tiny(root, counts={"train": 9, "test": 6})
-        (folder / CACHE).write_bytes(stale)
+        shutil.move(root / "stale", folder / COPY)
         with caplog.at_level(logging.WARNING):
-            assert len(load_tfds("tiny_grid", data_dir=root).x_train) == 9
+            for _ in range(2):
+                assert len(load_tfds("tiny_grid", data_dir=root).x_train) == 9
         assert caplog.text == ""
 
-    def test_where_nothing_can_be_written_it_is_decoded_each_time(self, root, folder, monkeypatch, caplog):
-        def refused(path, arrays):
-            raise OSError(30, "Read-only file system")
-
-        monkeypatch.setattr(route, "write_arrays", refused)
+    def test_where_the_folder_cannot_be_written_the_copy_is_the_users(self, root, folder, monkeypatch, caplog):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(root / "cache"))
+        access = os.access
+        monkeypatch.setattr(os, "access", lambda path, mode: path != folder and access(path, mode))
         with caplog.at_level(logging.WARNING):
             assert_holds(load_tfds("tiny_grid", data_dir=root))
-        assert "cannot be written (Read-only file system)" in caplog.text
-        assert not (folder / CACHE).exists()
+            for path in folder.glob("*array_record*"):
+                path.unlink()
+            assert_holds(load_tfds("tiny_grid", data_dir=root))
+        assert not (folder / COPY).exists()
+        assert caplog.text == ""
 
 
 class TestRefusals:

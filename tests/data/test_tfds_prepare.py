@@ -175,7 +175,7 @@ class TestNoNetwork:
 
     def test_a_data_dir_that_cannot_be_made(self, tmp_path):
         (tmp_path / "file").write_text("")
-        with pytest.raises(DataError, match=r"file/data/downloads/mnist.*: Not a directory"):
+        with pytest.raises(DataError, match=r"file/data: Not a directory$"):
             load_tfds("mnist", data_dir=tmp_path / "file" / "data")
 
 

@@ -1,27 +1,20 @@
 """`tfds:<name>`: image datasets of tensorflow-datasets, read without TensorFlow.
 
-Once decoded, the arrays are kept in an uncompressed `.npz` file in the folder of the prepared dataset, so that the
-next read takes a tenth of a second and does not import tensorflow-datasets.
+Once decoded, the arrays are kept beside the prepared data, so that the next read takes a few hundredths of a second,
+does not import tensorflow-datasets, and shares its memory with other processes.
 """
 
 import hashlib
-import json
-import logging
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
-from jaxinv.data.dataset import Dataset
-from jaxinv.data.npz import ARRAYS, read_arrays, write_arrays
+from jaxinv.data.dataset import ARRAYS, Dataset
+from jaxinv.data.decoded import Entry, decoded_once
 from jaxinv.data.tfds.folders import DESCRIPTIONS, Request, data_root, find_prepared, parse, quiet
-from jaxinv.errors import DataError, InputError
-from jaxinv.utils.memory import available_bytes
+from jaxinv.data.user_cache import kept
+from jaxinv.errors import DataError
 
-CACHE = "jaxinv.npz"
-_CACHE_FORMAT = 1
-_log = logging.getLogger(__name__)
+COPY = "jaxinv"  # the folder of the decoded copy
 
 
 def load_tfds(
@@ -53,69 +46,38 @@ def load_tfds(
 
 
 def read_prepared(folder: Path, request: Request) -> Dataset:
-    """The dataset prepared in that folder: from the decoded copy there, which is made if it is missing or damaged."""
-    cache = folder / CACHE
-    source = _checksum(folder)
-    if cache.exists():
-        try:
-            if (cached := _read_cache(cache, source, request)) is not None:
-                return cached
-        except (DataError, InputError) as damage:
-            if not any(folder.glob("*record*")):
-                raise DataError(f"{damage}; nor is there prepared data in {folder} to rebuild it from") from damage
-            _log.warning("%s; it is rebuilt from the prepared data", damage)
-    dataset, test_split = _decode(folder, request)
-    meta = {"format": _CACHE_FORMAT, "source": source, "fingerprint": dataset.fingerprint}
-    meta |= {"classes": dataset.classes, "test_split": test_split}
-    arrays = {key: getattr(dataset, key) for key in ARRAYS}
-    try:
-        write_arrays(cache, {**arrays, "meta": np.frombuffer(json.dumps(meta).encode(), np.uint8)})
-    except OSError as error:
-        _log.warning("%s: cannot be written (%s), so that %s is decoded at each use", cache, error.strerror, request)
-    return dataset
+    """The dataset prepared in that folder: from the decoded copy, which is made if it is missing or damaged.
+
+    The copy is in the folder itself, for all users, or, where that cannot be written to, in the user's own cache.
+    """
+    checksum = _checksum(folder)
+
+    def decode() -> Dataset:
+        return _decode(folder, request)
+
+    def is_current() -> bool:
+        return _checksum(folder) == checksum
+
+    def rename(name: str) -> str:  # another request can have found the same folder
+        return str(request) + "".join(name.partition(" ")[1:])
+
+    if (folder / COPY).exists() or os.access(folder, os.W_OK | os.X_OK):
+        return decoded_once(Entry(folder / COPY, checksum, rename), decode, is_current)
+    return kept(f"{os.path.realpath(folder)} {checksum}", decode, is_current, rename)
 
 
-def _decode(folder: Path, request: Request) -> tuple[Dataset, str]:
+def _decode(folder: Path, request: Request) -> Dataset:
     from jaxinv.data.tfds.records import image_features, prepared_info, read_split, test_split_of
 
     with quiet():
         info = prepared_info(folder)
         where = image_features(str(request), info)
         test_split = test_split_of(str(request), info)
-        x_train, y_train = read_split(info, "train", where)
-        x_test, y_test = read_split(info, test_split, where)
-    for array in (x_train, y_train, x_test, y_test):
+        arrays = (*read_split(info, "train", where), *read_split(info, test_split, where))
+    for array in arrays:
         array.flags.writeable = False  # so that the dataset need not copy them
-    name = _dataset_name(request, test_split)
-    return (
-        _dataset((x_train, y_train, x_test, y_test), name, where.classes),
-        test_split,
-    )
-
-
-def _read_cache(cache: Path, source: str, request: Request) -> Dataset | None:
-    """The dataset in the file; None if it was made from other prepared data."""
-    *arrays, meta = read_arrays(cache, (*ARRAYS, "meta"), limit=available_bytes())
-    try:
-        facts = json.loads(meta.tobytes())
-        if facts["format"] != _CACHE_FORMAT or facts["source"] != source:
-            return None
-        name = _dataset_name(request, facts["test_split"])
-        classes, fingerprint = facts["classes"], facts["fingerprint"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{cache}: damaged (its description cannot be read)") from error
-    dataset = _dataset(arrays, name, classes)
-    if dataset.fingerprint != fingerprint:
-        raise DataError(f"{cache}: damaged (its checksum differs)")
-    return dataset
-
-
-def _dataset(arrays: Sequence[np.ndarray], name: str, classes: int) -> Dataset:
-    return Dataset(**dict(zip(ARRAYS, arrays, strict=True)), name=name, classes=classes, channels="last")
-
-
-def _dataset_name(request: Request, test_split: str) -> str:
-    return str(request) + ("" if test_split == "test" else f" ({test_split} as test)")
+    name = str(request) + ("" if test_split == "test" else f" ({test_split} as test)")
+    return Dataset(**dict(zip(ARRAYS, arrays, strict=True)), name=name, classes=where.classes, channels="last")
 
 
 def _checksum(folder: Path) -> str:

@@ -17,6 +17,7 @@ import numpy as np
 
 from jaxinv.data.tfds.folders import Request, find_prepared, near_names, quiet
 from jaxinv.errors import DataError, InputError, one_line
+from jaxinv.utils.locks import holder_of, locked
 
 PREPARABLE = ("mnist", "fashion_mnist", "kmnist")
 FILES = (
@@ -27,6 +28,7 @@ FILES = (
 )
 ANSWER_SECONDS = 4.0  # a server that takes longer to connect, or between two packets, counts as out of reach
 FIRST_SECONDS = 8.0  # until the first byte, names looked up and redirections followed
+PREPARE_SECONDS = 1800.0  # for another process that prepares the same dataset
 _AS_STORED = {"Accept-Encoding": "identity"}
 _log = logging.getLogger(__name__)
 
@@ -35,14 +37,12 @@ def prepare(request: Request, root: Path, manual_dir: str | os.PathLike[str] | N
     """Prepare a dataset under `root` as `array_record`, which tensorflow-datasets itself can read; return its folder.
 
     The original files come from `manual_dir` if it is given, else from `<root>/downloads/<name>`, where those that
-    are missing are downloaded to.
+    are missing are downloaded to. Of several processes one prepares it; the others wait and read what it has made.
 
     Raises:
         InputError: no such dataset, or one that could not be used even if it were prepared.
         DataError: it can only be prepared with TensorFlow, or its files cannot be had.
     """
-    import tensorflow_datasets as tfds
-
     with quiet():
         stock = _stock_builder(request, root)
         if request.name not in PREPARABLE:
@@ -54,16 +54,40 @@ def prepare(request: Request, root: Path, manual_dir: str | os.PathLike[str] | N
             )
         if request.config or request.version not in (None, str(stock.VERSION)):
             raise InputError(f"dataset: '{request}' is not known; give tfds:{request.name}:{stock.VERSION}")
-        folder = _originals(request, stock, root, manual_dir)
-        _log.info("%s: preparing it in %s", request, root)
-        config = tfds.download.DownloadConfig(manual_dir=str(folder), try_download_gcs=False)
+        folder = Path(os.path.expanduser(manual_dir)) if manual_dir is not None else root / "downloads" / request.name
+        missing = _missing(request, folder)
+        if missing and manual_dir is not None:
+            raise DataError(f"{folder}: '{request}' needs {', '.join(missing)} there, from {stock.URL}")
+        lock = root / f".jaxinv-{request.name}.lock"
         try:
-            builder = tensorflow_free(stock)(data_dir=str(root))
-            builder.download_and_prepare(file_format="array_record", download_config=config)
-        except (OSError, EOFError, zlib.error) as error:
-            if (prepared := find_prepared(root, request)) is not None:
-                return prepared  # by another process, that was faster
-            raise DataError(f"{root}: '{request}' cannot be prepared there ({one_line(error)})") from error
+            root.mkdir(parents=True, exist_ok=True)
+            with locked(lock, seconds=PREPARE_SECONDS, what=f"preparing {request} in {root}") as mine:
+                if (prepared := find_prepared(root, request)) is not None:
+                    return prepared  # by the process that was waited for
+                if not mine:
+                    raise DataError(
+                        f"{root}: {holder_of(lock)} has been preparing '{request}' there for {PREPARE_SECONDS:.0f} s; "
+                        "wait for it, or end it"
+                    )
+                return _prepare(request, stock, root, folder)
+        except OSError as error:
+            raise DataError(f"{error.filename or root}: {error.strerror or error}") from error
+
+
+def _prepare(request: Request, stock: Any, root: Path, folder: Path) -> Path:
+    """Prepare the dataset from its original files in a folder, where those that are missing are downloaded to."""
+    import tensorflow_datasets as tfds
+
+    _download(request, stock, folder)
+    _log.info("%s: preparing it in %s", request, root)
+    config = tfds.download.DownloadConfig(manual_dir=str(folder), try_download_gcs=False)
+    try:
+        builder = tensorflow_free(stock)(data_dir=str(root))
+        builder.download_and_prepare(file_format="array_record", download_config=config)
+    except (OSError, EOFError, zlib.error) as error:
+        if (prepared := find_prepared(root, request)) is not None:
+            return prepared  # by another process, without a lock, that was faster
+        raise DataError(f"{root}: '{request}' cannot be prepared there ({one_line(error)})") from error
     prepared = find_prepared(root, request)
     if prepared is None:
         raise DataError(f"{builder.data_dir}: is in the way, but holds no prepared dataset; remove it")
@@ -175,33 +199,33 @@ def png(image: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def _originals(request: Request, stock: Any, root: Path, manual_dir: str | os.PathLike[str] | None) -> Path:
-    """The folder that holds the dataset's original files, each checked; missing ones are downloaded."""
+def _missing(request: Request, folder: Path) -> list[str]:
+    """Which of the dataset's original files are not in the folder; those that are, are checked."""
     files = downloads(request.name)
-    folder = Path(os.path.expanduser(manual_dir)) if manual_dir is not None else root / "downloads" / request.name
     try:
         for file, (url, _, sha256) in files.items():
             path = folder / file
             if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
                 raise DataError(f"{path}: is not the published file (SHA-256 differs); replace it by {url}")
-        missing = [file for file in files if not (folder / file).is_file()]
-        if missing and manual_dir is not None:
-            raise DataError(f"{folder}: '{request}' needs {', '.join(missing)} there, from {stock.URL}")
-        folder.mkdir(parents=True, exist_ok=True)
-        while missing:
-            url, size, sha256 = files[missing[0]]
-            _log.info("%s: downloading %s (%.1f MiB)", request, url, size / 2**20)
-            try:
-                fetch(url, folder / missing[0], size, sha256)
-            except DataError as error:
-                raise DataError(
-                    f"'{request}' cannot be downloaded ({error}); place {', '.join(missing)} "
-                    f"from {stock.URL} into {folder}"
-                ) from error
-            missing.pop(0)
+        return [file for file in files if not (folder / file).is_file()]
     except OSError as error:
         raise DataError(f"{error.filename or folder}: {error.strerror or error}") from error
-    return folder
+
+
+def _download(request: Request, stock: Any, folder: Path) -> None:
+    """Download those of the dataset's original files that are missing."""
+    files, missing = downloads(request.name), _missing(request, folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    while missing:
+        url, size, sha256 = files[missing[0]]
+        _log.info("%s: downloading %s (%.1f MiB)", request, url, size / 2**20)
+        try:
+            fetch(url, folder / missing[0], size, sha256)
+        except DataError as error:
+            raise DataError(
+                f"'{request}' cannot be downloaded ({error}); place {', '.join(missing)} from {stock.URL} into {folder}"
+            ) from error
+        missing.pop(0)
 
 
 def _first_answer(url: str) -> Any:
