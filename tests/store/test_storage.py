@@ -3,6 +3,7 @@
 import errno
 import multiprocessing
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -65,7 +66,12 @@ def test_create(storage: Storage) -> None:
 
 
 def test_one_thread_of_many_creates(storage: Storage) -> None:
-    check_races(storage, 20)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # threads then change between any two steps
+    try:
+        check_races(storage, 20)
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def test_one_process_of_many_creates(tmp_path: Path) -> None:
