@@ -8,23 +8,27 @@ The processes of one distributed run share the folder: the first holds the lock,
 that says that somebody of this run is still there, should the first die before them.
 
 Object stores have no locks. There a small object stands for one: it names its holder and is renewed as the run writes,
-at most every minute; ten minutes old, it counts for nothing. It is no more than a courtesy: two runs that start in the
-same instant can both get it. They then compute the same trials twice; a block that their files mix in different bits is
-caught by its digests and computed again.
+at most every minute; ten minutes old, it counts for nothing. Where the store creates objects exclusively
+(`Storage.create`), one of several that start in the same instant gets it, and one of several that take over a lease
+that is too old. Two can hold it where the store cannot do that, where clocks differ by minutes, and where a process
+stands still for ten minutes and goes on: it learns of the other when it next renews. They then compute the same trials
+twice; a block that their files mix in different bits is caught by its digests and computed again.
 """
 
 import errno
+import hashlib
 import json
 import os
 import socket
 import time
 import uuid
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 from jaxinv.errors import DataError
 from jaxinv.store.storage import Storage
+from jaxinv.utils.files import PART
 
 try:
     import fcntl
@@ -37,6 +41,7 @@ INVENTORY = ".plan.json"
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
 LEASE_SECONDS = 600
 RENEW_SECONDS = 60
+LEASE_WAITS = (0.0, 0.1, 0.2, 0.4, 0.8)  # seconds before each look at a lease that others are taking over or release
 
 
 class Lock:
@@ -97,44 +102,86 @@ class FileLock(Lock):
 
 
 class Lease(Lock):
-    """An object that stands for a lock where there are none."""
+    """An object that stands for a lock where there are none.
+
+    It is created where there is none: of several that start in the same instant one manages that. A lease that is too
+    old is replaced by whoever creates its gate, a file that is named after the object and its bytes; and only while the
+    object still holds those bytes, so that who comes late never replaces the lease of who came first.
+    """
 
     def __init__(self, storage: Storage) -> None:
         self._storage, self._token, self._renewed = storage, uuid.uuid4().hex, 0.0
-        found = self._read()
-        if found and time.time() - found["time"] < LEASE_SECONDS and not _dead(found):
-            left = int(LEASE_SECONDS - (time.time() - found["time"])) + 1
-            hint = f"if that was killed: in {left} s, or once {LOCK} there is removed"
-            raise in_use(storage, f"{found['holder']} ({hint})")
-        self._write()
+        for seconds in LEASE_WAITS:
+            time.sleep(seconds)
+            if self._create(LOCK):
+                return
+            data = storage.read(LOCK)
+            if data is None:  # released since
+                continue
+            if (found := _parse(data)) and _alive(found):
+                left = int(LEASE_SECONDS - (time.time() - found["time"])) + 1
+                hint = f"if that was killed: in {left} s, or once {LOCK} there is removed"
+                raise in_use(storage, f"{found['holder']} ({hint})")
+            if self._replace(LOCK, data):
+                return
+        raise in_use(storage, f"a process that is taking it over (if that was killed: in {LEASE_SECONDS} s)")
 
     def renew(self) -> None:
         """Refresh the object when it is a minute old."""
-        if time.time() - self._renewed < RENEW_SECONDS:
+        age = time.time() - self._renewed
+        if age < RENEW_SECONDS:
             return
-        found = self._read()
-        if found and found["token"] != self._token:
-            raise in_use(self._storage, found["holder"])
-        self._write()
+        data = self._storage.read(LOCK)
+        if data is None:  # removed by somebody who took this run for dead
+            kept = self._create(LOCK)
+        elif not self._is_own(data):
+            kept = False
+        elif age >= LEASE_SECONDS:  # others may be replacing it
+            kept = self._replace(LOCK, data)
+        else:
+            self._storage.write(LOCK, self._sign())
+            kept = True
+        if not kept:
+            found = _parse(self._storage.read(LOCK))
+            raise in_use(self._storage, found["holder"] if found else "another process")
 
     def release(self) -> None:
         """Remove the object, if it is still this run's."""
-        found = self._read()
-        if found and found["token"] == self._token:
-            self._storage.remove(LOCK)
+        expired = time.time() - self._renewed >= LEASE_SECONDS
+        with suppress(DataError):  # a lease that cannot be removed ages; what the run says matters more
+            data = self._storage.read(LOCK)
+            if data is not None and self._is_own(data) and (not expired or self._replace(LOCK, data)):
+                self._storage.remove(LOCK)
 
-    def _read(self) -> dict[str, Any] | None:
-        data = self._storage.read(LOCK)
+    def _replace(self, key: str, old: bytes) -> bool:
+        """Put this lease in the place of one that is too old; False where another process does, or has renewed it."""
+        gate = f"{PART}lease-{hashlib.sha256(key.encode() + old).hexdigest()[:32]}"
+        if not self._create(gate):
+            data = self._storage.read(gate)
+            if data is None or ((found := _parse(data)) and _alive(found)) or not self._replace(gate, data):
+                return False
         try:
-            found = json.loads(data or b"null")
-        except ValueError:
-            return None
-        return found if isinstance(found, dict) and {"time", "token", "holder", "host", "pid"} <= set(found) else None
+            if self._storage.read(key) != old:
+                return False
+            self._storage.write(key, self._sign())
+            return True
+        finally:
+            self._storage.remove(gate)
 
-    def _write(self) -> None:
+    def _create(self, key: str) -> bool:
+        if self._storage.create(key, self._sign()):
+            return True
+        data = self._storage.read(key)
+        return data is not None and self._is_own(data)  # made, but the answer got lost
+
+    def _is_own(self, data: bytes) -> bool:
+        found = _parse(data)
+        return found is not None and found["token"] == self._token
+
+    def _sign(self) -> bytes:
         self._renewed = time.time()
         who = {"holder": myself(), "host": socket.gethostname(), "pid": os.getpid()}
-        self._storage.write(LOCK, json.dumps({**who, "token": self._token, "time": self._renewed}).encode())
+        return json.dumps({**who, "token": self._token, "time": self._renewed}).encode()
 
 
 def acquire(storage: Storage) -> Lock:
@@ -157,6 +204,19 @@ def acquire(storage: Storage) -> Lock:
 def join(storage: Storage) -> Lock:
     """Hold a folder together with the other processes of a run, of which the first has locked it."""
     return FileLock(storage.local, MEMBERS, shared=True) if storage.local else Lock()
+
+
+def _parse(data: bytes | None) -> dict[str, Any] | None:
+    """What a lease says; None where it is damaged."""
+    try:
+        found = json.loads(data or b"null")
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) and {"time", "token", "holder", "host", "pid"} <= set(found) else None
+
+
+def _alive(found: dict[str, Any]) -> bool:
+    return time.time() - found["time"] < LEASE_SECONDS and not _dead(found)
 
 
 def _dead(found: dict[str, Any]) -> bool:
