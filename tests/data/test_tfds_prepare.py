@@ -6,12 +6,16 @@ import hashlib
 import http.server
 import io
 import os
+import re
 import socket
 import struct
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,6 +28,7 @@ from jaxinv.data.tfds import prepare
 from jaxinv.data.tfds.folders import quiet
 from jaxinv.data.tfds.prepare import FILES, downloads, fetch, png
 from jaxinv.errors import DataError
+from jaxinv.utils.locks import locked
 
 ORIGINAL_FILES = Path(__file__).parents[3] / "shared" / "data" / "mnist"
 RNG = np.random.default_rng(50)
@@ -195,26 +200,36 @@ def test_a_png_is_read_back_by_pillow(shape):
         np.testing.assert_array_equal(np.asarray(decoded), image)
 
 
-@pytest.fixture
-def tiny_kmnist(monkeypatch) -> Iterator[dict[str, np.ndarray]]:
-    """The stock builder of KMNIST, but for a few random images from a server on this machine."""
+def originals() -> tuple[dict[str, np.ndarray], dict[str, bytes]]:
+    """A few random images and labels, by the names of KMNIST's original files; and these files."""
     arrays = {}
     for prefix, count in (("train", 30), ("t10k", 12)):
         arrays[f"{prefix}-images-idx3-ubyte.gz"] = RNG.integers(0, 256, (count, 28, 28), dtype=np.uint8)
         arrays[f"{prefix}-labels-idx1-ubyte.gz"] = RNG.integers(0, 10, count, dtype=np.uint8)
-    files = {
+    return arrays, {
         name: gzip.compress(struct.pack(f">{1 + array.ndim}i", 2048 + array.ndim, *array.shape) + array.tobytes())
         for name, array in arrays.items()
     }
+
+
+def kmnist_of(files: dict[str, bytes], url: str) -> type:
+    """The stock builder of KMNIST, but for these files at that address."""
     with quiet():
         stock = tfds.builder_cls("kmnist")
+    infos = {
+        url + name: tfds.download.checksums.UrlInfo(len(content), hashlib.sha256(content).hexdigest(), name)  # pyright: ignore
+        for name, content in files.items()
+    }
+    changes = {"URL": url, "url_infos": infos, "name": "kmnist", "__module__": stock.__module__}
+    return type("TinyKmnist", (stock,), changes, skip_registration=True)
+
+
+@pytest.fixture
+def tiny_kmnist(monkeypatch) -> Iterator[dict[str, np.ndarray]]:
+    """A KMNIST of a few random images, its files on a server on this machine."""
+    arrays, files = originals()
     with serving(files) as url:
-        infos = {
-            url + name: tfds.download.checksums.UrlInfo(len(content), hashlib.sha256(content).hexdigest(), name)  # pyright: ignore
-            for name, content in files.items()
-        }
-        changes = {"URL": url, "url_infos": infos, "name": "kmnist", "__module__": stock.__module__}
-        tiny = type("TinyKmnist", (stock,), changes, skip_registration=True)
+        tiny = kmnist_of(files, url)
         monkeypatch.setattr(tfds, "builder_cls", lambda name: tiny)
         yield arrays
 
@@ -277,6 +292,103 @@ def test_another_process_that_is_faster(tmp_path, tiny_kmnist, monkeypatch):
     monkeypatch.setattr(prepare, "tensorflow_free", slow)
     data = load_tfds("kmnist", data_dir=tmp_path)
     assert pairs(data.x_test, data.y_test) == pairs(*[tiny_kmnist[name] for name in FILES[2:]])
+
+
+LOAD = """
+import sys, time
+from pathlib import Path
+import tensorflow_datasets as tfds
+from jaxinv.data import load_tfds
+from jaxinv.data.tfds import load, prepare
+from jaxinv.utils import locks
+from tests.data.test_tfds_prepare import kmnist_of
+
+root, seconds = Path(sys.argv[1]), float(sys.argv[2])
+files = {path.name: path.read_bytes() for path in (root / "downloads" / "kmnist").glob("*.gz")}
+tiny = kmnist_of(files, "http://127.0.0.1:9/")
+tfds.builder_cls = lambda name: tiny
+locks.SILENT_SECONDS = 0.2
+make, decode = prepare.tensorflow_free, load._decode
+
+def slow_make(stock):
+    print("prepares", file=sys.__stdout__, flush=True)  # past what is kept quiet
+    time.sleep(seconds)
+    return make(stock)
+
+def said_decode(*arguments):
+    print("decodes", flush=True)
+    return decode(*arguments)
+
+prepare.tensorflow_free, load._decode = slow_make, said_decode
+print("ready", flush=True)
+sys.stdin.readline()
+print(load_tfds("kmnist", data_dir=root).fingerprint)
+"""
+
+
+def loading(root: Path, seconds: float) -> Any:
+    """A process that loads the dataset, once it is told to, and takes so many seconds longer to prepare it."""
+    command = [sys.executable, "-c", LOAD, str(root), str(seconds)]
+    pipes: Any = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    return subprocess.Popen(command, cwd=Path(__file__).parents[2], text=True, **pipes)
+
+
+def go(process: Any) -> None:
+    process.stdin.write("go\n")
+    process.stdin.flush()
+
+
+@pytest.fixture
+def root(tmp_path) -> Path:
+    folder = tmp_path / "downloads" / "kmnist"
+    folder.mkdir(parents=True)
+    for name, content in originals()[1].items():
+        (folder / name).write_bytes(content)
+    return tmp_path
+
+
+def test_of_three_processes_one_prepares_and_one_decodes(root):
+    processes = [loading(root, 1) for _ in range(3)]
+    assert [process.stdout.readline() for process in processes] == ["ready\n"] * 3
+    for process in processes:
+        go(process)
+    said = [process.communicate(timeout=90) for process in processes]
+    lines = [line for out, _ in said for line in out.splitlines()]
+    assert sorted(lines)[-2:] == ["decodes", "prepares"], said
+    assert len(lines) == 5
+    assert len(set(lines)) == 3, "three processes read the same"
+    messages = "".join(err for _, err in said)
+    waiting = re.findall(r"^waiting for process (\d+) on .*, which is preparing tfds:kmnist in", messages, re.M)
+    assert waiting
+    preparing = next(process.pid for process, (out, _) in zip(processes, said, strict=True) if "prepares" in out)
+    assert set(map(int, waiting)) == {preparing}
+    assert sorted(path.name for path in root.iterdir()) == ["downloads", "kmnist"]
+
+
+def test_another_takes_over_from_one_that_is_killed(root):
+    first, second = loading(root, 60), loading(root, 0)
+    try:
+        assert first.stdout.readline() == second.stdout.readline() == "ready\n"
+        go(first)
+        assert first.stdout.readline() == "prepares\n"
+        go(second)
+        assert f"waiting for process {first.pid} on " in second.stderr.readline()
+    finally:
+        first.kill()
+        first.communicate()
+    out, _ = second.communicate(timeout=60)
+    assert out.splitlines()[:2] == ["prepares", "decodes"]
+    assert sorted(path.name for path in root.iterdir()) == ["downloads", "kmnist"]
+
+
+def test_one_that_prepares_for_too_long_is_named(tmp_path, tiny_kmnist, monkeypatch):
+    monkeypatch.setattr(prepare, "PREPARE_SECONDS", 0.2)
+    (tmp_path / "data").mkdir()
+    with (
+        locked(tmp_path / "data" / ".jaxinv-kmnist.lock", seconds=1, what="testing"),
+        pytest.raises(DataError, match=rf"data: process {os.getpid()} on .* has been preparing 'tfds:kmnist' there"),
+    ):
+        load_tfds("kmnist", data_dir=tmp_path / "data")
 
 
 def test_a_folder_in_the_way_is_named(tmp_path, tiny_kmnist):
