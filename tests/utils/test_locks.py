@@ -91,6 +91,23 @@ def test_two_never_have_it_though_its_file_comes_and_goes(tmp_path: Path) -> Non
     assert (most, inside) == (1, 0)
 
 
+def test_a_lock_on_a_file_that_is_gone_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever comes next makes another file, which it locks too."""
+    take, first = locks._take, contextlib.ExitStack()
+    first.enter_context(locked(tmp_path / "lock", seconds=0, what="testing"))
+
+    def late(file: int) -> bool:
+        first.close()  # after the second has opened the file
+        return take(file)
+
+    monkeypatch.setattr(locks, "_take", late)
+    with locked(tmp_path / "lock", seconds=5, what="testing") as mine:
+        assert mine
+        monkeypatch.undo()
+        with locked(tmp_path / "lock", seconds=0.1, what="testing") as other:
+            assert not other
+
+
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS])
 def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     def refused(*arguments: object) -> None:
