@@ -55,7 +55,7 @@ def run(
         no random number; on CPUs, weight changes and losses change by less than one part in 100,000.
       devices: use only so many of this process's devices; None: all. Where `jax.distributed` has joined several
         processes, each works on its own share of the trials, all into one `out`.
-      progress: True, False, None (a bar where standard error is a terminal) or a function of (done, total).
+      progress: True, False, None (a bar on a terminal or in a notebook) or a function of (done, total).
       data_dir: where tensorflow-datasets keeps its data.
       per_image: the same as "correct" in `keep`.
       keep: more of each trial, as it is after the last step; stored too, where there is `out`. "correct" (arm,

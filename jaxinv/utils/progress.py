@@ -1,9 +1,13 @@
-"""Progress on standard error: a bar on a terminal, plain lines elsewhere."""
+"""Progress: a bar on a terminal or in a notebook, plain lines on any other standard error."""
 
 import contextlib
+import html
+import importlib
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
 
 Report = Callable[[int, int], None]  # (done, total)
 
@@ -19,11 +23,14 @@ def say(line: str) -> None:
 def reporting(what: str, show: Report | bool | None, unit: str = "trials") -> Iterator[Report]:
     """A function to call with (done, total).
 
-    `show`: a function of your own; True for a bar or lines; False for neither; None for a bar, and that only where
-    standard error is a terminal.
+    `show`: a function of your own; True for a bar or lines; False for neither; None for a bar, and that only in a
+    notebook or where standard error is a terminal.
     """
     if callable(show):
         yield show
+    elif show is not False and (display := notebook_display()) is not None:
+        with _notebook_bar(what, unit, display) as report:
+            yield report
     elif sys.stderr is None or show is False or (show is None and not sys.stderr.isatty()):
         yield lambda done, total: None
     elif sys.stderr.isatty():
@@ -59,6 +66,52 @@ def _bar(what: str, unit: str) -> Iterator[Report]:
         yield report
 
 
+def notebook_display() -> Callable[..., Any] | None:
+    """IPython's `display`, where it shows things in a notebook: Jupyter, VS Code, Colab; elsewhere None."""
+    ipython = sys.modules.get("IPython")  # a notebook's kernel has imported it long before
+    if ipython is None or getattr(ipython.get_ipython(), "kernel", None) is None:
+        return None
+    return importlib.import_module("IPython.display").display
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """A line of text, in a notebook behind a bar that is filled to a fraction."""
+
+    text: str
+    fraction: float | None = None
+
+    def __repr__(self) -> str:
+        return self.text
+
+    def _repr_html_(self) -> str:
+        bar = "" if self.fraction is None else f'<progress value="{self.fraction:.4f}" style="width: 40%"></progress> '
+        return f"<div>{bar}<code>{html.escape(self.text)}</code></div>"
+
+
+@contextlib.contextmanager
+def _notebook_bar(what: str, unit: str, display: Callable[..., Any], every: float = 0.2) -> Iterator[Report]:
+    """One output, which is updated: a notebook keeps all that is written to it. Needs no widgets."""
+    handle = display(_Shown(f"{what}: starting", 0), display_id=True)
+    start, first, shown, last = time.monotonic(), -1, -every, (0, 0)
+
+    def report(done: int, total: int) -> None:
+        nonlocal start, first, shown, last
+        now, last = time.monotonic(), (done, total)
+        if first < 0:
+            start, first = now, done
+        if now - shown >= every:
+            shown = now
+            rate = _rate_and_rest(done, total, first, start) if done > first else "compiling"
+            handle.update(_Shown(f"{what}: {done:,}/{total:,} {unit}, {rate}", done / max(total, 1)))
+
+    try:
+        yield report
+    finally:
+        done, total = last
+        handle.update(_Shown(f"{what}: {done:,}/{total:,} {unit} after {time.monotonic() - start:,.1f} s"))
+
+
 def _lines(what: str, unit: str, every: float = 5.0) -> Report:
     start, first, said = time.monotonic(), -1, time.monotonic()
 
@@ -70,10 +123,14 @@ def _lines(what: str, unit: str, every: float = 5.0) -> Report:
         if now - said < every or done == first:
             return
         said = now
-        left = (total - done) * (now - start) / (done - first)
-        say(f"{what}: {done:,}/{total:,} {unit}, {_rate(done - first, start)}/s, {left:,.0f} s left")
+        say(f"{what}: {done:,}/{total:,} {unit}, {_rate_and_rest(done, total, first, start)}")
 
     return report
+
+
+def _rate_and_rest(done: int, total: int, first: int, start: float) -> str:
+    left = (total - done) * (time.monotonic() - start) / (done - first)
+    return f"{_rate(done - first, start)}/s, {left:,.0f} s left"
 
 
 def _rate(done: int, start: float) -> str:
