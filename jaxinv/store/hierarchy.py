@@ -40,6 +40,7 @@ def build(schema: Schema, block: int, mark_bytes: int, **own: str) -> dict[str, 
     """
     files: dict[str, Buffer] = {}
     store = MemoryStore(files)
+    networks = {array.name for array in schema.params}  # weights hardly shrink
 
     def make(name: str, dims: Sequence[str], shape: Sequence[int], chunks: Sequence[int], **options: Any) -> zarr.Array:
         return zarr.create_array(
@@ -48,7 +49,7 @@ def build(schema: Schema, block: int, mark_bytes: int, **own: str) -> dict[str, 
             shape=tuple(shape),
             chunks=tuple(max(1, n) for n in chunks),
             dimension_names=dims,
-            compressors=[ZstdCodec(level=1), Crc32cCodec()],
+            compressors=[Crc32cCodec()] if name in networks else [ZstdCodec(level=1), Crc32cCodec()],
             chunk_key_encoding={"name": "default", "separator": "."},
             **options,
         )
