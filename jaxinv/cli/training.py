@@ -5,9 +5,10 @@ from typing import Annotated
 
 import tyro
 
-from jaxinv.cli.options import DataDir, Dir, Flag, Machine, Output, StudyInput, optional, several
+from jaxinv.cli.options import DataDir, Dir, Flag, Machine, Output, StudyInput, one, optional, several
 from jaxinv.cli.output import fill, keep_stdout, print_json
 from jaxinv.cli.stopping import resumable
+from jaxinv.engine.launchers import parse_share
 from jaxinv.errors import InputError
 from jaxinv.utils.progress import say
 
@@ -73,8 +74,10 @@ class Run(Machine, Output, StudyInput):
     data_dir: DataDir = None
     """Folder in which tensorflow-datasets keeps its data."""
 
+    share: Annotated[str | None, one(str), optional("I/N", "what SLURM, Kubernetes or MPI says, or alone")] = None
+    """Be worker I of N, from 0, that share the run in --out. Workers come and go as they like."""
     distributed: Flag = False
-    """Run as one of several processes, each of which computes its share of the trials."""
+    """Join processes that JAX has to know of, as on a TPU pod; each is a worker of the run."""
     coordinator: Annotated[str | None, optional("HOST:PORT", "JAX finds it on clusters that it knows")] = None
     """Address of process 0."""
     num_processes: Annotated[int | None, optional("N", "JAX finds it on clusters that it knows")] = None
@@ -84,6 +87,11 @@ class Run(Machine, Output, StudyInput):
 
     def __call__(self) -> None:
         study = self.study()
+        share = None if self.share is None else parse_share(self.share)
+        if share is not None and self.out is None:
+            raise InputError("share: a folder is needed that all workers see; give --out")
+        if share is not None and self.distributed:
+            raise InputError("share: --distributed says which worker this is; give one of the two")
         self.ready()
         first = self.join()
         from jaxinv.engine import runner
@@ -95,6 +103,7 @@ class Run(Machine, Output, StudyInput):
                 out=self.out,
                 chunk=self.chunk,
                 devices=self.devices,
+                share=share,
                 progress=not self.quiet,
                 data_dir=self.data_dir,
                 keep=self.keep,
@@ -125,7 +134,8 @@ class Run(Machine, Output, StudyInput):
 
         keep_stdout()
         distributed.start(self.coordinator, self.num_processes, self.process_id)
-        return distributed.membership().index == 0
+        joined = distributed.joined_share()
+        return joined is None or joined[0] == 0
 
 
 @dataclass(kw_only=True)

@@ -1,28 +1,17 @@
-"""Many processes, one run: who this one is among them, and where they wait for each other.
+"""Processes that JAX has to join, as on a TPU pod: who this one is among them.
 
-Each process computes its own trials on its own devices and writes its own blocks; nothing of the training crosses the
-network. JAX's own start-up serves for membership, for one shared name of the launch, and for two barriers.
+Each is a worker that shares the run through its folder; nothing of the training crosses the network.
 """
 
 import re
-import secrets
-from dataclasses import dataclass
 
 import jax
-import numpy as np
 
-from jaxinv.errors import DataError, InputError, whole
+from jaxinv.engine.launchers import Share
+from jaxinv.errors import DataError, InputError, first_line, whole
 
-HEARTBEAT_SECONDS = 30  # after which a process that has died is missed, and the others stop waiting for it
-
-
-@dataclass(frozen=True)
-class Membership:
-    """This process among those of one launch."""
-
-    index: int
-    count: int
-    token: str  # a name of the launch that all its processes share
+HEARTBEAT_SECONDS = 30  # after which a process that has died is missed, and JAX ends the others
+WAIT_SECONDS = 600
 
 
 def start(coordinator: str | None = None, processes: int | None = None, process: int | None = None) -> None:
@@ -52,29 +41,24 @@ def start(coordinator: str | None = None, processes: int | None = None, process:
         raise DataError(f"distributed: {coordinator or 'the coordinator'} cannot be joined ({error})") from None
 
 
-def membership() -> Membership:
-    """Who this process is; alone where nothing was started."""
+def joined_share() -> Share | None:
+    """This process among those that have joined; None where it is alone."""
     count = jax.process_count()
-    if count == 1:
-        return Membership(0, 1, "")
-    from jax.experimental import multihost_utils
-
-    words = np.frombuffer(secrets.token_bytes(16), np.uint32)
-    shared = np.asarray(multihost_utils.broadcast_one_to_all(words))  # process 0's
-    return Membership(jax.process_index(), count, shared.tobytes().hex())
+    return (jax.process_index(), count) if count > 1 else None
 
 
-def barrier(name: str, members: Membership) -> None:
-    """Wait until every process is here.
+def wait_for_all() -> None:
+    """Stay until every process is here: JAX ends all of them when one leaves.
 
     Raises:
-      DataError: one of them is gone; what it finished is stored.
+      DataError: one of them is gone, or does not come in time; what it finished is stored.
     """
-    if members.count == 1:
+    if jax.process_count() == 1:
         return
-    from jax.experimental import multihost_utils
+    from orbax.checkpoint import multihost
 
+    barrier = multihost.get_barrier_sync_fn()
     try:
-        multihost_utils.sync_global_devices(name)
+        barrier(key="jaxinv: the run is finished", timeout_ms=1000 * WAIT_SECONDS)
     except (jax.errors.JaxRuntimeError, ValueError) as error:
-        raise DataError(f"distributed: a process is gone ({error}); run the same command again") from None
+        raise DataError(f"distributed: a process is gone ({first_line(error)}); run the same command again") from None

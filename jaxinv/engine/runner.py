@@ -7,22 +7,25 @@ import platform
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, closing
-from functools import cache
+from functools import cache, partial
 from importlib import metadata
+from typing import Any
 
 import jax
 import xarray as xr
 
 from jaxinv.engine.devices import Hardware, local_hardware
-from jaxinv.engine.distributed import barrier, membership
+from jaxinv.engine.distributed import joined_share, wait_for_all
+from jaxinv.engine.executors import Executor, check_executor, run_shares
 from jaxinv.engine.keeping import Keeping, check_keeping, schema_of
+from jaxinv.engine.launchers import Share, check_share, launched_share
 from jaxinv.engine.resolve import ResolvedStudy, resolve
 from jaxinv.engine.trial_runner import TrialRunner
 from jaxinv.errors import InputError, whole
 from jaxinv.preprocess import Preprocess
 from jaxinv.results.in_memory import InMemory
-from jaxinv.results.schema import Schema
-from jaxinv.store import Adding, Store, check_can_hold, free_disk_bytes, lacks_arms, load
+from jaxinv.results.schema import ResultBlock, Schema
+from jaxinv.store import Adding, Store, check_can_hold, count_finished, free_disk_bytes, lacks_arms, load
 from jaxinv.study import Study
 from jaxinv.training.evaluate import Metric
 from jaxinv.utils.memory import available_bytes
@@ -37,7 +40,11 @@ def run(
     out: str | os.PathLike[str] | None = None,
     chunk: int | None = None,
     devices: int | None = None,
+    share: Share | None = None,
+    executor: Executor | None = None,
+    shares: int | None = None,
     progress: Report | bool | None = None,
+    on_block: Callable[[dict[str, Any]], object] | None = None,
     data_dir: str | None = None,
     per_image: bool = False,
     keep: str | Iterable[str] = (),
@@ -53,9 +60,18 @@ def run(
         None: in memory only.
       chunk: how many trials to compute in one call over all devices; None: what caches or memory allow. It changes
         no random number; on CPUs, weight changes and losses change by less than one part in 100,000.
-      devices: use only so many of this process's devices; None: all. Where `jax.distributed` has joined several
-        processes, each works on its own share of the trials, all into one `out`.
+      devices: how many of this machine's cores, or accelerators, to use; None: all.
+      share: (i, n): this is worker i of n, from 0, that share the run in `out`. It computes its part of the missing
+        blocks, then those that nobody else computes, and returns when all trials are finished. Workers come and go as
+        they like. None: what a SLURM array, a Kubernetes indexed job, MPI or `jax.distributed` says, where there is
+        `out`; otherwise alone.
+      executor: any object with submit(function, *arguments), as concurrent.futures, `dask.distributed.Client`, submitit
+        and mpi4py have them. It is handed the shares of the run; this process computes nothing, and waits.
+      shares: how many shares to hand to the executor.
       progress: True, False, None (a bar on a terminal or in a notebook) or a function of (done, total).
+      on_block: a function that is called with a dict after each block of trials: "first" (the first trial), "trials",
+        "done" and "total" (trials), "seconds" (since the start) and "accuracy" (of each arm: the mean over the block's
+        trials and learning rates, after the last step).
       data_dir: where tensorflow-datasets keeps its data.
       per_image: the same as "correct" in `keep`.
       keep: more of each trial, as it is after the last step; stored too, where there is `out`. "correct" (arm,
@@ -92,9 +108,21 @@ def run(
         raise InputError("jax_disable_jit: True is not allowed; give False, or step through what ji.make_trial returns")
     if chunk is not None:
         chunk = whole("chunk", chunk)
+    if executor is not None:
+        if share is not None:
+            raise InputError("share: an executor hands out the shares; give one of the two")
+        options = {"chunk": chunk, "devices": devices, "data_dir": data_dir, "per_image": per_image}
+        options |= {"keep": keep, "metrics": metrics, "test_arms": test_arms}
+        return _run_by(executor, check_executor(executor, shares, out), study, out, options, progress)
+    if shares is not None:
+        raise InputError(f"shares: {shares!r} is not allowed without an executor; give one, or share=(i, n)")
     hardware = local_hardware(devices)
-    if jax.process_count() > 1 and out is None:
-        raise InputError("out: None is not allowed for several processes; give a folder that they share")
+    if share is not None:
+        share = check_share(share, out)
+    elif jax.process_count() > 1:
+        share = check_share(joined_share(), out)
+    elif out is not None:
+        share = launched_share()
     keeping = check_keeping(keep, metrics, test_arms)
     if per_image and "correct" not in keeping.keep:
         keeping = check_keeping((*keeping.keep, "correct"), metrics, test_arms)
@@ -104,13 +132,14 @@ def run(
     resolved = resolve(study, data_dir=data_dir)
     LOG.debug("read %r", resolved.dataset)
     if out is not None and adding:
+        if share is not None and share[1] > 1:
+            raise InputError("arms: several workers cannot add arms to a run; run the command in one, without a share")
         _add_arms(out, resolved, keeping, hardware, chunk, progress)
     schema = schema_of(resolved, keeping)
     check_memory(schema, stored=out is not None)
     if out is not None:
         check_disk(schema, out)
-    members = membership()
-    trial_runner = TrialRunner(resolved, hardware, chunk, keeping, workers=members.count)
+    trial_runner = TrialRunner(resolved, hardware, chunk, keeping, workers=share[1] if share else 1)
     attributes = provenance(resolved, hardware)
     with ExitStack() as stack:
         if out is None:
@@ -125,28 +154,32 @@ def run(
                     fingerprint=fingerprint,
                     attrs=attributes,
                     block=trial_runner.block,
-                    process_index=members.index,
-                    process_count=members.count,
-                    token=members.token,
+                    share=share,
                 )
             )
             for note in sink.notes:
                 LOG.warning(note)
         report = stack.enter_context(reporting("training", progress))
-        there = finished = int(sink.done.sum())
+        there, computed = int(sink.done.sum()), 0
         if out is not None:
-            LOG.debug("%s: %d of %d trials are there", out, finished, study.trials)
-        todo = sink.todo()
-        planned = there + sum(count for _, count in todo)  # of several processes each reports its own share
-        with closing(trial_runner.run_whole(todo, counter(report, there, planned))) as blocks:
-            for first, block in blocks:
-                sink.write(first, block)
-                finished += block.trials
-                seconds = time.monotonic() - started
-                LOG.debug("trials %d to %d: kept after %.1f s", first, first + block.trials - 1, seconds)
-        barrier("jaxinv: all trials are stored", members)
+            LOG.debug("%s: %d of %d trials are there", out, there, study.trials)
+
+        def advance(trials: int) -> None:
+            nonlocal computed
+            computed += trials
+            report(min(there + computed + sink.by_others, study.trials), study.trials)
+
+        advance(0)
+        while not sink.complete():
+            with closing(trial_runner.run_whole(sink.todo(), advance)) as blocks:
+                for first, block in blocks:
+                    sink.write(first, block)
+                    seconds = time.monotonic() - started
+                    LOG.debug("trials %d to %d: kept after %.1f s", first, first + block.trials - 1, seconds)
+                    if on_block is not None:
+                        on_block(describe_block(first, block, schema, int(sink.done.sum()), seconds))
         sink.finish()
-        barrier("jaxinv: the run is finished", members)
+        wait_for_all()
         results = sink.read()
     seconds = {
         "compile": trial_runner.compile_seconds,
@@ -155,8 +188,36 @@ def run(
     }
     results.attrs["seconds"] = json.dumps({name: round(value, 6) for name, value in seconds.items()})
     results.attrs["plan"] = trial_runner.plan
-    results.attrs |= {"there": there, "computed": finished - there}
+    results.attrs |= {"there": there, "computed": computed}
     return results
+
+
+def _run_by(
+    executor: Executor,
+    shares: int,
+    study: Study,
+    out: Any,
+    options: dict[str, Any],
+    progress: Report | bool | None,
+) -> xr.Dataset:
+    """Have an executor compute the shares of a run."""
+    started = time.monotonic()
+    check_can_hold(out, study)
+    there = count_finished(out)
+    with reporting("training", progress) as report:
+        report(there, study.trials)
+        run_shares(executor, shares, partial(_run_share, study, out, options), out, study.trials, report)
+    results = load(out)
+    seconds = {"compile": 0.0, "train": 0.0, "total": round(time.monotonic() - started, 6)}
+    results.attrs["seconds"] = json.dumps(seconds)
+    results.attrs["plan"] = f"{shares} shares by {type(executor).__name__}"
+    results.attrs |= {"there": there, "computed": study.trials - there}
+    return results
+
+
+def _run_share(study: Study, out: Any, options: dict[str, Any], share: Share, launch: str) -> int:
+    """One share of a run, wherever an executor calls this; how many trials it has computed."""
+    return run(study, out=out, share=share, progress=False, **options).attrs["computed"]
 
 
 def _add_arms(
@@ -184,24 +245,32 @@ def _add_arms(
     options = {"fingerprint": resolved.dataset.fingerprint, "attrs": provenance(resolved, hardware)}
     schema = schema_of(resolved, keeping)
     with Adding(out, study, schema, **options) as run, reporting("adding arms", progress) as report:
-        todo = run.todo()
-        count = counter(report, study.trials - sum(count for _, count in todo), study.trials)
-        with closing(trial_runner.run_whole(todo, count)) as blocks:
+        todo = list(run.todo())
+        finished = study.trials - sum(count for _, count in todo)
+
+        def advance(trials: int) -> None:
+            nonlocal finished
+            finished += trials
+            report(finished, study.trials)
+
+        advance(0)
+        with closing(trial_runner.run_whole(todo, advance)) as blocks:
             for first, block in blocks:
                 run.write(first, trial_runner.schema, block)
         run.finish()
 
 
-def counter(report: Report, finished: int, planned: int) -> Callable[[int], None]:
-    """A function that is told how many trials are added, and reports how many are finished."""
-
-    def advance(added: int) -> None:
-        nonlocal finished
-        finished += added
-        report(finished, planned)
-
-    report(finished, planned)
-    return advance
+def describe_block(first: int, block: ResultBlock, schema: Schema, done: int, seconds: float) -> dict[str, Any]:
+    """What `on_block` is told."""
+    accuracy = block.values["accuracy"][..., -1].mean(axis=(1, 2))
+    return {
+        "first": first,
+        "trials": block.trials,
+        "done": done,
+        "total": schema.trials,
+        "seconds": seconds,
+        "accuracy": dict(zip(schema.arms, accuracy.tolist(), strict=True)),
+    }
 
 
 def check_memory(schema: Schema, *, stored: bool) -> None:

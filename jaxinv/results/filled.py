@@ -24,10 +24,11 @@ class FilledBlocks:
 
     def left(self) -> list[tuple[int, int]]:
         """(first trial, number of trials) of what is missing in each block that is not full."""
-        return [
-            (index * self.block + int(self.filled[index]), int(self.sizes[index] - self.filled[index]))
-            for index in np.flatnonzero(self.filled < self.sizes).tolist()
-        ]
+        return [self.missing(index) for index in np.flatnonzero(self.filled < self.sizes).tolist()]
+
+    def missing(self, index: int) -> tuple[int, int]:
+        """(first trial, number of trials) of what is missing in a block."""
+        return index * self.block + int(self.filled[index]), int(self.sizes[index] - self.filled[index])
 
     def check(self, first: int, trials: int) -> int:
         """The block that these trials continue; ValueError where they continue none."""

@@ -18,6 +18,12 @@ class InMemory(FilledBlocks):
         self._arrays = {name: schema.empty(name, schema.trials) for name in schema.by_trial}
         self._weights = [WeightSum.zero(schema)] * len(self.sizes)
 
+    by_others = 0
+
+    def complete(self) -> bool:
+        """Whether all trials are finished."""
+        return not self.left()
+
     def todo(self) -> list[tuple[int, int]]:
         """(first trial, number of trials) of what is missing: each within one block, in order."""
         return self.left()

@@ -9,7 +9,7 @@ both in `.adding`; whoever opens the folder next to run it completes the exchang
 import dataclasses
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -98,7 +98,7 @@ class Adding:
             self._store = stack.enter_context(Store.open(self._root / ADDING, study, schema, **options))
             self._exit = stack.pop_all()
 
-    def todo(self) -> list[tuple[int, int]]:
+    def todo(self) -> Iterator[tuple[int, int]]:
         """(first trial, number of trials) of each block that lacks the new arms."""
         return self._store.todo()
 

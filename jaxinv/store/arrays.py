@@ -1,5 +1,9 @@
 """The arrays of a run, written and read chunk by chunk by zarr-python."""
 
+import contextlib
+import threading
+from collections.abc import Iterator
+
 import numpy as np
 import zarr
 from zarr.abc.store import ByteRequest
@@ -9,7 +13,18 @@ from zarr.storage import MemoryStore
 from jaxinv.store.storage import Storage
 
 ROOT = "results.zarr"
-WRITE_ALL = {"array.write_empty_chunks": True}  # a chunk of fill values is a file too: without it something is missing
+
+_settings = threading.Lock()
+
+
+@contextlib.contextmanager
+def writing_all() -> Iterator[None]:
+    """Arrays that are made or opened here write chunks of fill values too: without such a file something is missing.
+
+    Zarr's settings are the whole process's, so one thread at a time has its own.
+    """
+    with _settings, zarr.config.set({"array.write_empty_chunks": True}):
+        yield
 
 
 class Damaged(Exception):
@@ -68,7 +83,7 @@ class Arrays:
 
     def __init__(self, storage: Storage, root: bytes) -> None:
         self.storage = storage
-        with zarr.config.set(WRITE_ALL):
+        with writing_all():
             group = zarr.open_group(RunStore(storage, root), mode="r+", zarr_format=3, use_consolidated=True)
             members = group.members(max_depth=None)
         self._arrays = {name: member for name, member in members if isinstance(member, zarr.Array)}

@@ -4,21 +4,26 @@ import dataclasses
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxinv.errors import DataError, InputError
-from jaxinv.results.schema import Schema
+from jaxinv.results.schema import ALWAYS_KEPT, CHOICES, FIRST_KEPT, Schema
 from jaxinv.store.arrays import ROOT
 from jaxinv.store.hierarchy import BLOCKS, FORMAT, ROOT_DOCUMENT, STUDY, checksum, read_json
-from jaxinv.store.lock import INVENTORY, LOCK, MEMBERS
+from jaxinv.store.lock import LOCK
 from jaxinv.store.storage import Storage
+from jaxinv.store.workers import CLAIMS, WORKERS
 from jaxinv.study import Study, study_hash
 from jaxinv.utils.files import PART
 
 STUDY_FIELDS = {"dataset", "arms", "model", "trials", "seed"}
+KEEPING = {"kept", "metrics", "metric_fingerprints", "test_arms", "test_images", "classes", "params"}
+"""Fields of a schema that say what is kept of each trial."""
+
 ADDING = ".adding"  # where a run is put together with further arms
-OWN = {LOCK, MEMBERS, INVENTORY, ADDING}
+OWN = {LOCK, CLAIMS, WORKERS, ADDING}
 
 
 class Stored(NamedTuple):
@@ -165,6 +170,59 @@ def check_study(storage: Storage, stored: Stored, study: Study, fingerprint: str
             f"trials: {study.trials} is fewer than the {stored.trials} of {str(storage)!r}; give {stored.trials} or"
             " more, or another folder"
         )
+
+
+def check_same_run(storage: Storage, stored: Stored | None, study: Study, attrs: Mapping[str, str]) -> Stored:
+    """The run that other workers have begun; InputError where this one would compute something else."""
+    if stored is None or stored.root is None:
+        raise DataError(f"{storage}: other workers are there, and the run is not; run the same command again")
+    if study.trials != stored.trials:
+        raise InputError(
+            f"trials: {study.trials} is more than the {stored.trials} that other workers compute in {str(storage)!r} "
+            f"now; give {stored.trials}, or wait until they have ended"
+        )
+    used = [stored.attrs, *json.loads(stored.attrs.get("resumed_with", "[]"))]  # each with what it changed
+    there = json.loads(next((run["versions"] for run in reversed(used) if "versions" in run), "{}"))
+    here = json.loads(attrs.get("versions", "{}"))
+    different = [f"{name} {there[name]} there, {here[name]} here" for name in there if there[name] != here.get(name)]
+    if different:
+        raise InputError(
+            f"out: other workers of {str(storage)!r} use other versions ({'; '.join(different)}); use the same"
+        )
+    return stored
+
+
+def stored_axes(storage: Storage, stored: Stored, schema: Schema, block: int) -> tuple[int, Schema]:
+    """The store-block length and the schema with which a folder goes on; InputError where it holds other axes.
+
+    A run that 0.1.0 began goes on without what 0.1.0 did not keep.
+    """
+    if not stored.own:
+        return block, schema
+    there, block = stored.schema()
+    if there.kept == FIRST_KEPT:
+        kept = tuple(name for name in schema.kept if name not in set(ALWAYS_KEPT) - set(FIRST_KEPT))
+        schema = dataclasses.replace(schema, kept=kept)
+    for field in dataclasses.fields(Schema):
+        old, new = getattr(there, field.name), getattr(schema, field.name)
+        if field.name == "trials" or old == new:
+            continue
+        if field.name in KEEPING:
+            raise InputError(f"out: the run in {str(storage)!r} keeps {_kept(there)}; give the same, or another folder")
+        raise InputError(
+            f"out: {str(storage)!r} holds results of other {field.name} ({old} there, {new} here); give another folder"
+        )
+    return block, schema
+
+
+def _kept(schema: Schema) -> str:
+    """In words: what a run keeps of its trials, beyond what all runs keep, and is tested under."""
+    networks = ("params",) if schema.params else ()
+    chosen = [name for name in (*schema.kept, *networks) if name in CHOICES]
+    found = [f"keep={', '.join(chosen)}"] if chosen else []
+    found += [f"metrics={', '.join(schema.metrics)} as they were then"] if schema.metrics else []
+    found += [f"test_arms={', '.join(schema.test_arms)}"] if schema.test_arms else []
+    return " and ".join(found) or "no more of its trials than all runs do"
 
 
 def _show(fields: dict[str, Any], name: str) -> str:

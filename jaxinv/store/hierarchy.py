@@ -13,7 +13,7 @@ from zarr.core.buffer import Buffer
 from zarr.storage import MemoryStore
 
 from jaxinv.results.schema import AXIS_ATTRS, Schema
-from jaxinv.store.arrays import ROOT, WRITE_ALL, Arrays, Damaged
+from jaxinv.store.arrays import ROOT, Arrays, Damaged, writing_all
 from jaxinv.store.storage import Storage
 from jaxinv.study import Study
 
@@ -54,7 +54,7 @@ def build(schema: Schema, block: int, mark_bytes: int, **own: str) -> dict[str, 
             **options,
         )
 
-    with warnings.catch_warnings(), zarr.config.set(WRITE_ALL):
+    with writing_all(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # consolidated metadata are outside the core specification too
         zarr.create_group(store)
         zarr.create_group(store, path=BLOCKS, attributes={"format": FORMAT, **schema.to_dict(), "block": block, **own})

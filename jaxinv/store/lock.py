@@ -4,8 +4,7 @@ On a file system the lock is the kernel's (`flock`): it ends with the process th
 crash leaves nothing behind. Linux passes it on to an NFS server, so it holds between machines too; a file system that
 knows no locks is used without one, and a note says so.
 
-The processes of one distributed run share the folder: the first holds the lock, the others hold, together, a second one
-that says that somebody of this run is still there, should the first die before them.
+Workers that share a run hold the lock together (`store.workers`).
 
 Object stores have no locks. There a small object stands for one: it names its holder and is renewed as the run writes,
 at most every minute; ten minutes old, it counts for nothing. Where the store creates objects exclusively
@@ -26,6 +25,8 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from jaxinv.errors import DataError
 from jaxinv.store.storage import Storage
 from jaxinv.utils.files import PART
@@ -36,8 +37,6 @@ except ImportError:  # Windows
     fcntl = None
 
 LOCK = ".lock"
-MEMBERS = ".members"
-INVENTORY = ".plan.json"
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
 LEASE_SECONDS = 600
 RENEW_SECONDS = 60
@@ -57,44 +56,44 @@ class Lock:
 
 
 class FileLock(Lock):
-    """A kernel lock on a file of a folder, alone or shared with others of the same run."""
+    """A kernel lock on a file of a folder: held alone, or together with others."""
 
-    def __init__(self, root: Path, name: str = LOCK, *, shared: bool = False) -> None:
-        path = root / name
+    def __init__(self, root: Path) -> None:
+        self.path, self._root = root / LOCK, root
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
         try:
-            self._file = os.open(path, flags, 0o666)
+            self._file = os.open(self.path, flags, 0o666)
         except OSError as error:
-            raise DataError(f"{path}: cannot be opened as a lock ({error.strerror})") from error
+            raise DataError(f"{self.path}: cannot be opened as a lock ({error.strerror})") from error
+
+    def take(self, *, shared: bool = False) -> bool:
+        """Whether the kernel gives the lock now. True where there are no locks, which a note says then."""
         if fcntl is None:
-            self.note = f"{root}: this system has no file locks; do not start a second run in this folder"
-            return
+            self.note = f"{self._root}: this system has no file locks; do not start a second run in this folder"
+            return True
         try:
             fcntl.flock(self._file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = os.pread(self._file, 200, 0).decode(errors="replace").strip() or "another process"
-            os.close(self._file)
-            raise in_use(root, holder) from None
+            return False
         except OSError as error:
             if error.errno not in NO_LOCKS:
-                os.close(self._file)
-                raise DataError(f"{path}: cannot be locked ({error.strerror})") from error
-            self.note = f"{root}: this file system has no locks; do not start a second run in this folder"
-        if name == LOCK:
-            try:
-                self._sign()
-            except OSError as error:
-                os.close(self._file)
-                raise DataError(f"{path}: cannot be written ({error.strerror})") from error
+                raise DataError(f"{self.path}: cannot be locked ({error.strerror})") from error
+            self.note = f"{self._root}: this file system has no locks; do not start a second run in this folder"
+        return True
 
-    def _sign(self) -> None:
+    def holder(self) -> str:
+        """Who signed last."""
+        return os.pread(self._file, 200, 0).decode(errors="replace").strip() or "another process"
+
+    def sign(self, holder: str) -> None:
+        """Tell others who holds the lock."""
         try:
             os.ftruncate(self._file, 0)
-            os.pwrite(self._file, myself().encode(), 0)
+            os.pwrite(self._file, holder.encode(), 0)
         except OSError as error:
             # The name is a courtesy to others: a full disk must not keep a finished run from being read.
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
+                raise DataError(f"{self.path}: cannot be written ({error.strerror})") from error
 
     def release(self) -> None:
         """Close the file; it stays where it is, since removing it would let two hold locks of one name."""
@@ -109,8 +108,9 @@ class Lease(Lock):
     object still holds those bytes, so that who comes late never replaces the lease of who came first.
     """
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, holder: str = "") -> None:
         self._storage, self._token, self._renewed = storage, uuid.uuid4().hex, 0.0
+        self._holder = holder or myself()
         for seconds in LEASE_WAITS:
             time.sleep(seconds)
             if self._create(LOCK):
@@ -118,7 +118,7 @@ class Lease(Lock):
             data = storage.read(LOCK)
             if data is None:  # released since
                 continue
-            if (found := _parse(data)) and _alive(found):
+            if (found := parse(data)) and alive(found):
                 left = int(LEASE_SECONDS - (time.time() - found["time"])) + 1
                 hint = f"if that was killed: in {left} s, or once {LOCK} there is removed"
                 raise in_use(storage, f"{found['holder']} ({hint})")
@@ -142,7 +142,7 @@ class Lease(Lock):
             self._storage.write(LOCK, self._sign())
             kept = True
         if not kept:
-            found = _parse(self._storage.read(LOCK))
+            found = parse(self._storage.read(LOCK))
             raise in_use(self._storage, found["holder"] if found else "another process")
 
     def release(self) -> None:
@@ -158,7 +158,7 @@ class Lease(Lock):
         gate = f"{PART}lease-{hashlib.sha256(key.encode() + old).hexdigest()[:32]}"
         if not self._create(gate):
             data = self._storage.read(gate)
-            if data is None or ((found := _parse(data)) and _alive(found)) or not self._replace(gate, data):
+            if data is None or ((found := parse(data)) and alive(found)) or not self._replace(gate, data):
                 return False
         try:
             if self._storage.read(key) != old:
@@ -175,39 +175,31 @@ class Lease(Lock):
         return data is not None and self._is_own(data)  # made, but the answer got lost
 
     def _is_own(self, data: bytes) -> bool:
-        found = _parse(data)
+        found = parse(data)
         return found is not None and found["token"] == self._token
 
     def _sign(self) -> bytes:
         self._renewed = time.time()
-        who = {"holder": myself(), "host": socket.gethostname(), "pid": os.getpid()}
+        who = {"holder": self._holder, "host": socket.gethostname(), "pid": os.getpid()}
         return json.dumps({**who, "token": self._token, "time": self._renewed}).encode()
 
 
 def acquire(storage: Storage) -> Lock:
-    """Lock a folder for a run; DataError where another run, or what is left of its processes, is using it."""
+    """Lock a folder for a run; DataError where another one is using it."""
     if storage.local is None:
-        lease = Lease(storage)
-        storage.remove(INVENTORY)
-        return lease
+        return Lease(storage)
     with ExitStack() as stack:
         lock = FileLock(storage.local)
         stack.callback(lock.release)
-        # In this order: who joins an earlier run after its inventory has gone sees that, and who did before is seen.
-        storage.remove(INVENTORY)
-        if (storage.local / MEMBERS).exists():
-            FileLock(storage.local, MEMBERS).release()
+        if not lock.take():
+            raise in_use(storage, lock.holder())
+        lock.sign(myself())
         stack.pop_all()
     return lock
 
 
-def join(storage: Storage) -> Lock:
-    """Hold a folder together with the other processes of a run, of which the first has locked it."""
-    return FileLock(storage.local, MEMBERS, shared=True) if storage.local else Lock()
-
-
-def _parse(data: bytes | None) -> dict[str, Any] | None:
-    """What a lease says; None where it is damaged."""
+def parse(data: bytes | None) -> dict[str, Any] | None:
+    """What a lease, or the file of a worker, says; None where it is damaged."""
     try:
         found = json.loads(data or b"null")
     except ValueError:
@@ -215,20 +207,21 @@ def _parse(data: bytes | None) -> dict[str, Any] | None:
     return found if isinstance(found, dict) and {"time", "token", "holder", "host", "pid"} <= set(found) else None
 
 
-def _alive(found: dict[str, Any]) -> bool:
-    return time.time() - found["time"] < LEASE_SECONDS and not _dead(found)
+def alive(found: dict[str, Any]) -> bool:
+    """Whether the process that wrote it counts as being there."""
+    return time.time() - found["time"] < LEASE_SECONDS and not dead(found)
 
 
-def _dead(found: dict[str, Any]) -> bool:
-    if found["host"] != socket.gethostname() or os.name != "posix":  # elsewhere, signal 0 is no question but the end
+def dead(found: dict[str, Any]) -> bool:
+    """Whether the process that wrote it is known to have ended: on this machine one can ask."""
+    if found["host"] != socket.gethostname():
         return False
     try:
-        os.kill(found["pid"], 0)
-    except ProcessLookupError:
+        return psutil.Process(found["pid"]).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
         return True
-    except PermissionError:  # somebody else's, and alive
+    except psutil.AccessDenied:  # somebody else's, and alive
         return False
-    return False
 
 
 def myself() -> str:

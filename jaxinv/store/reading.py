@@ -95,6 +95,14 @@ def describe_progress(folder: str | os.PathLike[str]) -> tuple[int, int]:
         return sum(blocks.read_done(index) for index in range(len(blocks.sizes))), blocks.schema.trials
 
 
+def count_finished(folder: str | os.PathLike[str]) -> int:
+    """How many trials of a run are finished that somebody else may be beginning just now; 0 where it is not begun."""
+    try:
+        return describe_progress(folder)[0]
+    except (InputError, DataError):  # not laid out yet; if it stays like that, whoever writes it says so
+        return 0
+
+
 def results(storage: Storage, blocks: Blocks, attrs: Mapping[str, str]) -> xr.Dataset:
     """The Dataset of what is finished, without networks; DataError where something is not as written."""
     schema = blocks.schema

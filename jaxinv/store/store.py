@@ -1,31 +1,29 @@
 """`Store`: a run's results in a folder, block by block; begun, continued or grown by the same call."""
 
-import dataclasses
 import json
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from types import TracebackType
 
 import numpy as np
 import xarray as xr
 
-from jaxinv.errors import DataError, InputError
+from jaxinv.errors import DataError
 from jaxinv.results.filled import FilledBlocks
-from jaxinv.results.schema import ALWAYS_KEPT, CHOICES, FIRST_KEPT, ResultBlock, Schema, WeightSum
-from jaxinv.store import inventory
-from jaxinv.store.arrays import Arrays, Damaged, Missing
+from jaxinv.results.schema import ResultBlock, Schema, WeightSum
+from jaxinv.store.arrays import ROOT, Arrays, Damaged, Missing
 from jaxinv.store.blocks import Blocks, mark_type
-from jaxinv.store.folder import Stored, check_can_hold, check_study, inspect
+from jaxinv.store.folder import Stored, check_can_hold, check_same_run, check_study, inspect, stored_axes
 from jaxinv.store.hierarchy import MARK, ROOT_DOCUMENT, STUDY, build, lay_out, problems, seal
-from jaxinv.store.inventory import Inventory
-from jaxinv.store.lock import INVENTORY, Lock, acquire, join
+from jaxinv.store.lock import Lock, acquire, in_use
 from jaxinv.store.reading import check_weight_delta, identity, naming, results
 from jaxinv.store.storage import Storage
+from jaxinv.store.workers import POLL_SECONDS, Claims, Membership, forget_claims, in_turn, join, listed
 from jaxinv.study import Study
 
-KEEPING = {"kept", "metrics", "metric_fingerprints", "test_arms", "test_images", "classes", "params"}
-"""Fields of a schema that say what is kept of each trial."""
+LOOK_SECONDS = 0.25  # between two looks at what other workers have stored
 
 
 class Store:
@@ -35,6 +33,7 @@ class Store:
       block: store-block length in trials, fixed when the folder is begun.
       done: bool [T], which trials are finished, as far as this process knows.
       notes: one line for everything that was found damaged, and what becomes of it.
+      by_others: trials that other workers of a shared run have finished meanwhile.
     """
 
     def __init__(self, storage: Storage, schema: Schema, block: int, attrs: Mapping[str, str], lock: Lock) -> None:
@@ -46,9 +45,11 @@ class Store:
         self._arrays = Arrays(storage, self._around[ROOT_DOCUMENT])
         self._blocks = Blocks(self._arrays, schema, block, identity(attrs))
         self._filled = FilledBlocks(schema.trials, block)
-        self._share: frozenset[int] = frozenset()
-        self._leads = True
+        self._claims: Claims | None = None
+        self._order: list[int] = []
         self._exit = ExitStack()
+        self._looked = 0.0
+        self.by_others = 0
 
     @classmethod
     def open(
@@ -60,17 +61,15 @@ class Store:
         fingerprint: str,
         attrs: Mapping[str, str],
         block: int,
-        process_index: int = 0,
-        process_count: int = 1,
-        token: str = "",
+        share: tuple[int, int] | None = None,
         timeout: float = 600.0,
     ) -> "Store":
         """Begin, continue or grow the run in a folder.
 
         Everything stored is checked; a block that is damaged is forgotten and counts as not done.
 
-        The processes of one distributed run open the folder together. Process 0 looks through it and says what is
-        missing; the others wait for that. Each gets its share of the missing blocks (`todo`); only process 0 finishes.
+        Workers share a run by opening the folder with `share`. The first one looks through it and lays it out, while
+        those that come in the same moment wait. Who comes later finds the run as it is.
 
         Args:
           folder: a path, made where it does not exist, or a URL that fsspec opens.
@@ -80,49 +79,43 @@ class Store:
           attrs: further attributes of the results. A run that goes on with other values (another JAX, say) keeps those
             it began with, and lists the others in `resumed_with`.
           block: trials of a store block, where the folder is new.
-          process_index: which process of the run this is.
-          process_count: how many there are.
-          token: a name of this one launch that all its processes share; needed when there are several.
-          timeout: seconds to wait for process 0.
+          share: (i, n), where this is worker i of n, from 0: which of the missing blocks to begin with. None: alone.
+          timeout: seconds to wait for the first worker.
 
         Raises:
           InputError: the folder is none, cannot be written to, or holds something else, another study, other data,
-            other axes, or more trials.
+            other axes, or more trials; or other workers use another version, or compute fewer trials.
           DataError: another run is using the folder, or what it holds cannot be read, or the disk is full.
         """
-        if schema.trials != study.trials or (process_count > 1 and not token):
-            raise ValueError("schema and study differ in trials, or several processes have no token")
+        if schema.trials != study.trials:
+            raise ValueError("schema and study differ in trials")
         storage = Storage(folder)
         attrs = {**attrs, "study": study.to_json(), "study_hash": study.hash, "data_fingerprint": fingerprint}
         with ExitStack() as stack:
-            if process_index:
-                inventory.wait(storage, token, timeout)
-                lock = join(storage)
-                stack.callback(lock.release)
-                # Once more: process 0 may have gone before this one held the folder.
-                found = inventory.wait(storage, token, 0)
-                if (stored := inspect(storage)) is not None:
-                    _, schema = _stored_axes(storage, stored, schema, block)
-                store = cls(storage, schema, found.block, found.attrs, lock)
-                store._filled.filled[:] = found.filled
-                store._leads = False
+            check_can_hold(folder, study, fingerprint=fingerprint)
+            storage.prepare()
+            lock = acquire(storage) if share is None else join(storage, timeout)
+            stack.callback(lock.release)
+            if share is None and (storage.local is None or lock.note) and (others := listed(storage)):
+                raise in_use(storage, f"workers that share its run, {others[0]} among them")
+            stored = inspect(storage)  # once more, now that nobody changes it
+            if stored is not None:
+                check_study(storage, stored, study, fingerprint)
+                block, schema = stored_axes(storage, stored, schema, block)
+            if isinstance(lock, Membership) and not lock.alone:
+                stored = check_same_run(storage, stored, study, attrs)
+                store = cls(storage, schema, block, attrs, lock)
+                store._come_in(stored)
             else:
-                check_can_hold(folder, study, fingerprint=fingerprint)
-                storage.prepare()
-                lock = acquire(storage)
-                stack.callback(lock.release)
-                stored = inspect(storage)  # once more, now that nobody changes it
-                if stored is not None:
-                    check_study(storage, stored, study, fingerprint)
-                    block, schema = _stored_axes(storage, stored, schema, block)
                 storage.sweep()
+                forget_claims(storage)
                 store = cls(storage, schema, block, attrs, lock)
                 store._begin(study, stored)
-                if process_count > 1:
-                    found = Inventory(token, block, store._filled.filled.tolist(), store.attrs)
-                    inventory.publish(storage, found)
+            if isinstance(lock, Membership):
+                lock.admit()
+                store._claims = Claims(storage)
             left = [first // store.block for first, _ in store._filled.left()]
-            store._share = frozenset(np.array_split(left, process_count)[process_index].tolist())
+            store._order = in_turn(left, *(share or (0, 1)))
             store._exit = stack.pop_all()
         return store
 
@@ -131,9 +124,31 @@ class Store:
         """bool [T], which trials are finished, as far as this process knows."""
         return self._filled.done
 
-    def todo(self) -> list[tuple[int, int]]:
-        """(first trial, number of trials) of what this process is to compute: each within one block, in order."""
-        return [span for span in self._filled.left() if span[0] // self.block in self._share]
+    def todo(self) -> Iterator[tuple[int, int]]:
+        """(first trial, number of trials) of what is to be computed here: each within one block, in order.
+
+        In a shared run each is claimed when it is asked for; what others have claimed is left out.
+        """
+        for index in self._order:
+            if self._claims is not None:
+                self._look()
+                if self._is_full(index) or not self._claims.take(index):
+                    continue
+                self._count(index)
+                if self._is_full(index):  # stored in this moment
+                    self._claims.finished(index)
+            if not self._is_full(index):
+                yield self._filled.missing(index)
+
+    def complete(self) -> bool:
+        """Whether all trials are finished, by whomever; where others are at it, after a moment."""
+        if self._claims is not None:
+            self._look()
+            if self._filled.left():
+                time.sleep(POLL_SECONDS)
+                self._looked = 0.0
+                self._look()
+        return not self._filled.left()
 
     def write(self, first: int, block: ResultBlock, summed: WeightSum | None = None) -> None:
         """Store the results of trials first, first + 1, …, which continue one block.
@@ -146,21 +161,25 @@ class Store:
         kept = {name: values for name, values in block.values.items() if name in self.schema.by_trial}
         block = block._replace(values=kept)  # 0.1.0 began without some
         trials = block.trials if summed is not None else self.schema.check(block)
-        index = self._filled.check(first, trials)
         self._lock.renew()
+        if self._claims is not None:
+            index = first // self.block
+            self._count(index)
+            self._claims.finished(index)
+            if self._is_full(index):  # by who took this worker for dead; the bits are the same
+                return
+        index = self._filled.check(first, trials)
         with naming(self.storage):
             old = self._blocks.read_mark(index) if self._filled.filled[index] else None
             self._blocks.write(index, old, block, summed)
         self._filled.add(first, trials)
 
     def finish(self) -> None:
-        """Write what is over all trials: the mean weight change. Process 0 does, when all processes have written.
+        """Write what is over all trials: the mean weight change. Every worker that sees the last block done does.
 
         Raises:
-          DataError: trials are missing, since another process did not get to them.
+          DataError: trials are missing.
         """
-        if not self._leads:
-            return
         with naming(self.storage):
             weights, filled = self._blocks.total()
         self._filled.filled[:] = filled
@@ -171,15 +190,18 @@ class Store:
             )
         if self.schema.pixel_weights:
             self._arrays.put("weight_delta", weights.mean())
-        self.storage.remove(INVENTORY)
 
     def read(self) -> xr.Dataset:
         """The results, as `load` gives them."""
         return results(self.storage, self._blocks, self.attrs)
 
     def close(self) -> None:
-        """Let others use the folder."""
-        self._exit.close()
+        """Let others use the folder, and compute what this process has claimed and not finished."""
+        with self._exit:
+            if self._claims is not None:
+                self._claims.release()
+                if not self._filled.left():
+                    forget_claims(self.storage)
 
     def __enter__(self) -> "Store":
         return self
@@ -188,6 +210,34 @@ class Store:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _come_in(self, stored: Stored) -> None:
+        """Take the run as other workers have begun it. What is damaged shows when all is read."""
+        self.attrs = stored.attrs
+        for index in range(len(self._filled.sizes)):
+            self._count(index)
+        self.by_others = 0
+
+    def _count(self, index: int) -> None:
+        """See how many trials of a block are finished."""
+        with naming(self.storage):
+            mark = self._blocks.read_mark(index)
+        filled = min(mark.filled if mark else 0, int(self._filled.sizes[index]))
+        self.by_others += filled - int(self._filled.filled[index])
+        self._filled.filled[index] = filled
+
+    def _is_full(self, index: int) -> bool:
+        return bool(self._filled.filled[index] == self._filled.sizes[index])
+
+    def _look(self) -> None:
+        """See which blocks other workers have stored, but not at every call: in an object store it takes a while."""
+        if time.monotonic() - self._looked < LOOK_SECONDS:
+            return
+        self._looked = time.monotonic()
+        marks = {name.split(".")[1] for name in self.storage.names(f"{ROOT}/{MARK}") if name.startswith("c.")}
+        for index in self._order:
+            if not self._is_full(index) and str(index) in marks:
+                self._count(index)
 
     def _begin(self, study: Study, stored: Stored | None) -> None:
         """Take stock of the folder, bring what lies around the blocks up to date, forget damaged blocks."""
@@ -255,36 +305,3 @@ class Store:
             if shown != filled:
                 hidden.append(index)
         return damaged, hidden
-
-
-def _stored_axes(storage: Storage, stored: Stored, schema: Schema, block: int) -> tuple[int, Schema]:
-    """The store-block length and the schema with which a folder goes on; InputError where it holds other axes.
-
-    A run that 0.1.0 began goes on without what 0.1.0 did not keep.
-    """
-    if not stored.own:
-        return block, schema
-    there, block = stored.schema()
-    if there.kept == FIRST_KEPT:
-        kept = tuple(name for name in schema.kept if name not in set(ALWAYS_KEPT) - set(FIRST_KEPT))
-        schema = dataclasses.replace(schema, kept=kept)
-    for field in dataclasses.fields(Schema):
-        old, new = getattr(there, field.name), getattr(schema, field.name)
-        if field.name == "trials" or old == new:
-            continue
-        if field.name in KEEPING:
-            raise InputError(f"out: the run in {str(storage)!r} keeps {_kept(there)}; give the same, or another folder")
-        raise InputError(
-            f"out: {str(storage)!r} holds results of other {field.name} ({old} there, {new} here); give another folder"
-        )
-    return block, schema
-
-
-def _kept(schema: Schema) -> str:
-    """In words: what a run keeps of its trials, beyond what all runs keep, and is tested under."""
-    networks = ("params",) if schema.params else ()
-    chosen = [name for name in (*schema.kept, *networks) if name in CHOICES]
-    found = [f"keep={', '.join(chosen)}"] if chosen else []
-    found += [f"metrics={', '.join(schema.metrics)} as they were then"] if schema.metrics else []
-    found += [f"test_arms={', '.join(schema.test_arms)}"] if schema.test_arms else []
-    return " and ".join(found) or "no more of its trials than all runs do"

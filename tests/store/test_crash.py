@@ -15,6 +15,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from subprocess import PIPE
 from typing import Any
@@ -131,14 +132,6 @@ def test_lock(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_several_processes(tmp_path: Path) -> None:
-    """Four processes of one run, one killed; two of another finish it; nothing is computed twice."""
-    at_once = whole_run(tmp_path / "at once", 100)
-    assert in_a_process("several", tmp_path / "several") == ["ok"]
-    xr.testing.assert_identical(load(tmp_path / "several"), at_once)
-
-
-@pytest.mark.slow
 def test_full_disk(tmp_path: Path) -> None:
     """A real one: a small file system in memory, which takes a mount namespace of our own."""
     prefix = ("unshare", "--user", "--map-root-user", "--mount")
@@ -234,55 +227,9 @@ def test_refusal_releases_the_lock(tmp_path: Path) -> None:
     whole_run(tmp_path)
 
 
-def test_waits_for_process_0_no_longer_than_told(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"process 0 did not open .* within 0.1 s"):
-        open_store(tmp_path, process_index=1, process_count=2, token="t", timeout=0.1)
-    with (
-        open_store(tmp_path, process_index=0, process_count=2, token="t"),
-        pytest.raises(DataError, match="process 0 did not open"),
-    ):
-        open_store(tmp_path, process_index=1, process_count=2, token="another launch", timeout=0.1)
-    with pytest.raises(ValueError, match="token"):
-        open_store(tmp_path, process_count=2)
-
-
-def test_processes_share_what_is_missing(tmp_path: Path) -> None:
-    with open_store(tmp_path, 20) as store:
-        fill(store, 1)
-    stores = [open_store(tmp_path, 30, process_index=i, process_count=3, token="t") for i in range(3)]
-    spans = [store.todo() for store in stores]
-    assert spans == [[(4, 4), (8, 4), (12, 4)], [(16, 4), (20, 4)], [(24, 4), (28, 2)]]
-    for store in stores:
-        fill(store)
-        store.close() if store is stores[1] else None
-    stores[2].finish()
-    assert np.isnan(xr.open_zarr(tmp_path / "results.zarr").weight_delta.values).all()
-    stores[0].finish()
-    results = [store.read() for store in stores]
-    for store in stores:
-        store.close()
-    for result in results:
-        xr.testing.assert_identical(result, whole_run(tmp_path / "at once", 30))
-    assert sorted(os.listdir(tmp_path)) == [".lock", ".members", "at once", "results.zarr", "study.json"]
-
-
-def test_processes_left_over_keep_the_folder(tmp_path: Path) -> None:
-    first = open_store(tmp_path, process_index=0, process_count=2, token="t")
-    second = open_store(tmp_path, process_index=1, process_count=2, token="t")
-    first.close()
-    with pytest.raises(DataError, match="is in use by another process"):
-        open_store(tmp_path)
-    second.close()
-    whole_run(tmp_path)
-
-
-def test_a_late_process_joins_its_own_launch_only(tmp_path: Path) -> None:
-    open_store(tmp_path, process_index=0, process_count=2, token="t").close()
-    with open_store(tmp_path, process_index=1, process_count=2, token="t") as late:
-        assert late.todo() == [(8, 2)]
-        fill(late)
-    with open_store(tmp_path), pytest.raises(DataError, match="process 0 did not open"):
-        open_store(tmp_path, process_index=1, process_count=2, token="t", timeout=0.1)
+@pytest.mark.slow
+def test_any_schedule_of_workers_ends_as_a_single_run(tmp_path: Path) -> None:
+    assert in_a_process("schedules", tmp_path, 60) == ["ok"]
 
 
 # What runs in a Python of its own.
@@ -394,44 +341,49 @@ def lock_scenario(folder: Path) -> None:
         print("taken" if store.done.sum() == 4 else "lost")
 
 
-def several_scenario(folder: Path) -> None:
-    counted = folder.with_name("counted several")
+def schedules_scenario(folder: Path, schedules: int) -> None:
+    """Workers that come, die and leave as chance has it; in the end the folder is that of a single run, to the byte."""
+    for schedule in range(schedules):
+        rng = random.Random(schedule)
+        trials, block, workers = rng.randint(1, 40), rng.randint(1, 6), rng.randint(1, 4)
+        counted, place = folder / f"counted {schedule}", folder / f"shared {schedule}"
+        whole_run(alone := folder / f"alone {schedule}", trials, block=block)
+        if rng.random() < 0.3:  # part of it is there
+            with open_store(place, rng.randint(1, trials), block=block) as store:
+                fill(store, rng.randint(0, 3))
 
-    def work(index: int, count: int, token: str, pause: float) -> Callable[[], None]:
-        def process() -> None:
-            with open_store(folder, 100, process_index=index, process_count=count, token=token) as store:
-                compute(store, counted, pause)
-                if index == 0:
-                    for pid in others:
-                        os.waitpid(pid, 0)  # the barrier of a real run
-                    store.finish()
-
-        return process
-
-    others: list[int] = []
-    pids = [fork(work(i, 4, "first", 1.0 if i == 3 else 0.0)) for i in (1, 2, 3, 0)]
-    time.sleep(0.2)
-    while not (folder / "results.zarr" / "done").exists() or not counted.exists():
-        time.sleep(0.01)
-    os.kill(pids[2], signal.SIGKILL)
-    results = [os.waitpid(pid, 0)[1] for pid in pids]
-    assert results[:2] == [0, 0], results
-    assert os.WIFSIGNALED(results[2]), results
-    assert results[3] != 0, "process 0 finished a run that is not finished"
-    before, done = counted.stat().st_size, int(load(folder).done.values.sum())
-    assert 76 <= done < 100, done
-    assert before - done in (0, 4), (before, done)  # what the killed one was computing
-    with open_store(folder, 100) as store:
-        assert len(store.todo()) > 0
-        missing = sum(trials for _, trials in store.todo())
-    pids = [fork(work(i, 2, "second", 0.0)) for i in (0, 1)]
-    second = os.waitpid(pids[1], 0)[1], os.waitpid(pids[0], 0)[1]
-    assert counted.stat().st_size - before == missing == 100 - done
-    if second != (0, 0):  # process 0 came to the end before process 1 did
-        with open_store(folder, 100) as store:
-            assert store.todo() == []
-            store.finish()
+        running, killed, starts = [], 0, workers + rng.randint(0, 3)
+        for start in range(starts):
+            pause = rng.choice([0.0, 0.0, 0.003, 0.01])
+            options = {"trials": trials, "block": block, "share": (start % workers, workers)}
+            running.append(fork(partial(labour, place, counted, pause, options)))
+            time.sleep(rng.choice([0.0, 0.001, 0.02]))
+            if start < starts - 1 and rng.random() < 0.5:  # the last one lives, and ends the run
+                pid = running.pop(rng.randrange(len(running)))
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+                killed += 1
+        status = [os.waitpid(pid, 0)[1] for pid in running]
+        assert not any(status), (schedule, status)
+        forked.clear()
+        assert files_of(place) == files_of(alone), schedule
+        computed = counted.stat().st_size if counted.exists() else 0
+        assert computed <= trials + block * (killed + starts), (schedule, computed, trials)  # claims keep others off
     print("ok")
+
+
+def labour(folder: Path, counted: Path, pause: float, options: dict[str, Any]) -> None:
+    """What the runner does with a store."""
+    with open_store(folder, **options) as store:
+        while not store.complete():
+            compute(store, counted, pause)
+        store.finish()
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    """Everything in a run's folder but its lock."""
+    paths = (path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
 def full_scenario(folder: Path) -> None:
@@ -458,7 +410,7 @@ if __name__ == "__main__":
     scenarios: dict[str, Callable[..., None]] = {
         "kill": kill_scenario,
         "lock": lock_scenario,
-        "several": several_scenario,
+        "schedules": schedules_scenario,
         "full": full_scenario,
     }
     try:

@@ -178,7 +178,7 @@ def test_done_changed(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"blocks/mark/c.1.0 is missing, or older than .*done/c.1"):
         load(tmp_path)
     with open_store(tmp_path) as store:
-        assert store.todo() == [(4, 4), (8, 2)]
+        assert list(store.todo()) == [(4, 4), (8, 2)]
         assert len(store.notes) == 1
     check_values(load(tmp_path))
     done[0:2] = False
@@ -187,7 +187,7 @@ def test_done_changed(tmp_path: Path) -> None:
     done[0:4] = False  # as if the run had been stopped before it was written
     assert load(tmp_path).done.values.tolist() == [True] * 4 + [False] * 6
     with open_store(tmp_path) as store:
-        assert store.todo() == [(4, 4), (8, 2)]
+        assert list(store.todo()) == [(4, 4), (8, 2)]
     assert done[:].tolist() == [True] * 4 + [False] * 6  # type: ignore[union-attr]
     assert describe_progress(tmp_path) == (4, 10)
 
@@ -202,7 +202,7 @@ def test_attributes_changed(tmp_path: Path, run: tuple[Path, xr.Dataset]) -> Non
     with pytest.raises(DataError, match=r"zarr.json is truncated or altered"):
         load(folder)
     with open_store(folder, attrs=ATTRS) as store:
-        assert store.todo() == []
+        assert list(store.todo()) == []
         assert store.block == BLOCK
     xr.testing.assert_identical(load(folder), run[1])
 
@@ -222,7 +222,7 @@ def test_study_damaged(tmp_path: Path, run: tuple[Path, xr.Dataset], content: st
     xr.testing.assert_identical(load(folder), run[1])
     with open_store(folder) as store:
         assert store.notes == [f"{study} is missing; it is written anew"]
-        assert store.todo() == []
+        assert list(store.todo()) == []
     assert json.loads(study.read_text()) == json.loads((run[0] / "study.json").read_text())
 
 
@@ -244,7 +244,7 @@ def test_all_metadata_lost(tmp_path: Path, run: tuple[Path, xr.Dataset]) -> None
         if path.parent.name != "blocks":
             path.unlink()
     with open_store(folder, block=7) as store:
-        assert store.todo() == []
+        assert list(store.todo()) == []
         xr.testing.assert_identical(store.read(), run[1])
     (folder / "study.json").unlink()
     (folder / "results.zarr" / "zarr.json").unlink()
@@ -260,7 +260,7 @@ def test_damaged_while_it_grows(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=r"accuracy/c.0.0.2.0 is truncated or altered; the command that made it"):
             fill(store)
     with open_store(tmp_path / "x", 12) as store:
-        assert store.todo() == [(8, 4)]
+        assert list(store.todo()) == [(8, 4)]
     xr.testing.assert_identical(whole_run(tmp_path / "x", 12), whole_run(tmp_path / "y", 12))
 
 

@@ -39,7 +39,7 @@ def test_a_run_of_the_first_version_is_read(first_version: Path) -> None:
 def test_a_run_of_the_first_version_is_resumed_and_grown(first_version: Path, tmp_path: Path, trials: int) -> None:
     with open_store(first_version, trials) as store:
         assert store.notes == []
-        assert store.todo()[0] == (6, 2)
+        assert next(store.todo()) == (6, 2)
         results = finish(store)
     xr.testing.assert_identical(results, whole_run(tmp_path / "at once", trials))
     xr.testing.assert_identical(load(first_version), results)

@@ -78,7 +78,7 @@ def open_store(folder: Path | str, trials: int = 10, block: int = 4, schema: Sch
 
 def fill(store: Store, at_most: int | None = None) -> int:
     """Compute what is missing, or some blocks of it; how many trials that was."""
-    spans = store.todo()[:at_most]
+    spans = list(store.todo())[:at_most]
     for first, trials in spans:
         store.write(first, results_of(store.schema, first, trials))
     return sum(trials for _, trials in spans)
@@ -177,13 +177,13 @@ def test_continued_and_grown_equals_at_once(tmp_path: Path) -> None:
     with open_store(grown, 10) as store:
         computed += fill(store, 1)
     with open_store(grown, 10) as store:
-        assert store.todo() == [(4, 4), (8, 2)]
+        assert list(store.todo()) == [(4, 4), (8, 2)]
         computed += fill(store)
         store.finish()
     for trials, todo in ((11, [(10, 1)]), (23, [(11, 1), (12, 4), (16, 4), (20, 3)])):
         with open_store(grown, trials, block=9) as store:
             assert store.block == 4
-            assert store.todo() == todo
+            assert list(store.todo()) == todo
             assert np.isnan(xr.open_zarr(grown / "results.zarr").weight_delta.values).all()
             computed += fill(store)
             store.finish()
@@ -213,7 +213,7 @@ def test_finished_run_is_not_touched(tmp_path: Path) -> None:
     first = whole_run(tmp_path)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file() and path.name != ".lock"}
     with open_store(tmp_path, attrs={"versions": '{"jax": "2"}'}) as store:
-        assert store.todo() == []
+        assert list(store.todo()) == []
         store.finish()
         xr.testing.assert_identical(store.read(), first)
     assert {path: path.stat().st_mtime_ns for path in before} == before
