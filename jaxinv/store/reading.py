@@ -16,7 +16,7 @@ from jaxinv.store.arrays import ROOT, Arrays, Damaged, Missing
 from jaxinv.store.blocks import Blocks
 from jaxinv.store.folder import Stored, inspect
 from jaxinv.store.hierarchy import MARK, STUDY, problems
-from jaxinv.store.storage import Storage
+from jaxinv.store.storage import Storage, Unreadable
 
 LAZY_BYTES = 1 << 28
 
@@ -153,6 +153,8 @@ def open_run(folder: str | os.PathLike[str]) -> tuple[Storage, Stored, Blocks]:
     storage = Storage(folder)
     try:
         stored = inspect(storage)
+    except Unreadable:
+        raise
     except InputError:
         stored = None
     if stored is None:

@@ -3,23 +3,27 @@
 A folder is a local one, or anything that fsspec opens: "s3://bucket/run", "gs://…", "memory://…".
 """
 
-import errno
 import os
 import threading
+import time
 from pathlib import Path
 from typing import Any, cast
 
-import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from jaxinv.errors import DataError, InputError, first_line
+from jaxinv.errors import DataError, InputError
+from jaxinv.store import remote
+from jaxinv.store.remote import code, is_failure, is_unreachable, refusals, why
 from jaxinv.utils.files import PART, create_file, replace_file
 
-REFUSALS = (OSError, ValueError, NotImplementedError)  # how file systems of fsspec say no
-CREATING = {"s3", "gs"}  # protocols whose file systems can create a file only where there is none, in one step
+CONFLICT_WAITS = (0.2, 1.0, 3.0)  # seconds until a request that met another one is repeated
 KEPT = "what was finished is kept; put that right and run the same command again"
 
 _creating = threading.Lock()
+
+
+class Unreadable(InputError):
+    """A folder that nobody can look into, whatever is in it."""
 
 
 class Storage:
@@ -40,11 +44,9 @@ class Storage:
             text = text.partition("://")[2]
         self.local: Path | None = None
         if "://" in text:
-            try:
-                self._system, root = fsspec.core.url_to_fs(text)
-            except (*REFUSALS, ImportError) as error:
-                raise InputError(f"out: {text!r} cannot be opened ({first_line(error)}); give another place") from error
-            self._name, self._root = text.rstrip("/"), root.rstrip("/")
+            self._system, self._root = remote.open_url(text)
+            self._name = text.rstrip("/")
+            self._buckets = remote.has_buckets(self._system)
             return
         try:
             self.local = Path(text).expanduser()
@@ -53,6 +55,7 @@ class Storage:
         if not text or "\0" in text:
             raise InputError(f"out: {text!r} is not the name of a folder; give another one")
         self._system, self._name, self._root = LocalFileSystem(), str(self.local), str(self.local.absolute())
+        self._buckets = False
 
     def __str__(self) -> str:
         return self._name
@@ -64,11 +67,13 @@ class Storage:
     def read(self, key: str) -> bytes | None:
         """A file's bytes; None where there is no such file."""
         try:
-            return cast(bytes, self._system.cat_file(f"{self._root}/{key}"))
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except REFUSALS as error:
-            raise DataError(f"{self.path(key)}: cannot be read ({_why(error)})") from error
+            return cast(bytes, self._call("cat_file", key, size=remote.READ_BYTES))
+        except refusals() as error:
+            if code(error) == "NoSuchBucket":
+                raise self._refused(error) from error
+            if isinstance(error, (FileNotFoundError, NotADirectoryError)):
+                return None
+            raise DataError(f"{self.path(key)}: cannot be read ({why(error)})") from error
 
     def write(self, key: str, data: bytes, *, durable: bool = False) -> None:
         """Put a whole file in place: a reader, or the next run after a crash, sees the old one or the new one."""
@@ -76,9 +81,11 @@ class Storage:
             try:
                 self._put(key, data, durable)
             except FileNotFoundError:  # a file system with real folders
+                if self._buckets:  # no bucket; it is not ours to make
+                    raise
                 self._make_parent(key)
                 self._put(key, data, durable)
-        except REFUSALS as error:
+        except refusals() as error:
             raise self._unwritten(key, error) from error
 
     def create(self, key: str, data: bytes) -> bool:
@@ -94,9 +101,9 @@ class Storage:
         try:
             if self.local is not None:
                 return self._create_local(self.local, key, data)
-            if CREATING.intersection(_protocols(self._system)):
+            if self._buckets:
                 return self._create_object(key, data)
-        except REFUSALS as error:
+        except refusals() as error:
             raise self._unwritten(key, error) from error
         with _creating:
             if self.read(key) is not None:
@@ -107,25 +114,28 @@ class Storage:
     def remove(self, key: str) -> None:
         """Remove a file, or a folder with all that is in it; nothing happens where there is none."""
         try:
-            self._system.rm(f"{self._root}/{key}", recursive=True)
+            self._system.invalidate_cache()
+            self._call("rm", key, recursive=True)
         except FileNotFoundError:
             pass
-        except REFUSALS as error:
-            raise DataError(f"{self.path(key)}: cannot be removed ({_why(error)})") from error
+        except refusals() as error:
+            raise DataError(f"{self.path(key)}: cannot be removed ({why(error)})") from error
 
     def names(self, key: str = "") -> list[str]:
         """What lies directly in the folder, or in one of its folders, sorted; nothing where there is no such folder."""
-        place = f"{self._root}/{key}".rstrip("/")
         self._system.invalidate_cache()
         try:
-            found = list(map(str, self._system.ls(place, detail=False)))
-        except FileNotFoundError:
-            return []
-        except REFUSALS as error:
+            found = list(map(str, self._call("ls", key.rstrip("/"), detail=False)))
+        except refusals() as error:
+            if isinstance(error, FileNotFoundError) and code(error) != "NoSuchBucket":
+                return []
             if key:
-                raise DataError(f"{self.path(key)}: cannot be read ({_why(error)})") from error
-            raise InputError(f"out: {str(self)!r} cannot be read ({_why(error)}); give another folder") from error
-        return sorted(name.rstrip("/").rpartition("/")[2] for name in found)
+                raise DataError(f"{self.path(key)}: cannot be read ({why(error)})") from error
+            if self.local is None and is_failure(error):
+                raise DataError(f"out: {str(self)!r} cannot be read ({why(error)})") from error
+            raise self._refused(error) from error
+        marker = f"{self._place(key.rstrip('/'))}/"  # an object that some tools of S3 make for an empty folder
+        return sorted(name.rstrip("/").rpartition("/")[2] for name in found if name != marker)
 
     def prepare(self) -> None:
         """Make the folder, where there are folders."""
@@ -134,7 +144,7 @@ class Storage:
         try:
             self.local.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            kind = DataError if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO) else InputError
+            kind = DataError if is_failure(error) else InputError
             raise kind(f"out: {str(self)!r} cannot be made ({error.strerror})") from error
 
     def sweep(self) -> None:
@@ -151,32 +161,39 @@ class Storage:
             return create_file(root / key, data, scratch=root)
 
     def _create_object(self, key: str, data: bytes) -> bool:
-        try:
-            self._system.pipe_file(f"{self._root}/{key}", data, mode="create")
-        except FileExistsError:
-            return False
-        except OSError:  # some servers say it in words of their own, and S3 where another request was under way
-            if self.read(key) is None:
-                raise
-            return False
-        return True
+        for seconds in (*CONFLICT_WAITS, None):
+            try:
+                self._call("pipe_file", key, data, mode="create", size=len(data))
+                return True
+            except FileExistsError:
+                return False
+            except OSError as error:  # some servers say that it is there in words of their own
+                if isinstance(error, (FileNotFoundError, PermissionError)) or is_unreachable(error):
+                    raise
+                if self.read(key) is not None:
+                    return False
+                if seconds is None or code(error) != "ConditionalRequestConflict":  # another request was under way
+                    raise
+                time.sleep(seconds)
+        raise AssertionError
 
     def _make_parent(self, key: str) -> None:
-        self._system.makedirs(f"{self._root}/{key}".rpartition("/")[0], exist_ok=True)
+        self._system.makedirs(self._place(key).rpartition("/")[0], exist_ok=True)
 
     def _put(self, key: str, data: bytes, durable: bool) -> None:
         if self.local is None:
-            self._system.pipe_file(f"{self._root}/{key}", data)
+            self._call("pipe_file", key, data, size=len(data))
         else:  # first in the run's own folder: what a crash leaves never lies among the Zarr files
             replace_file(self.local / key, data, scratch=self.local, durable=durable)
 
+    def _call(self, name: str, key: str, *args: Any, **options: Any) -> Any:
+        return remote.call(self._system, name, self._place(key), *args, **options)
+
+    def _place(self, key: str) -> str:
+        return f"{self._root}/{key}" if key else self._root
+
+    def _refused(self, error: Exception) -> InputError:
+        return Unreadable(f"out: {str(self)!r} cannot be read ({why(error)}); give another folder")
+
     def _unwritten(self, key: str, error: Exception) -> DataError:
-        return DataError(f"{self.path(key)}: cannot be written ({_why(error)}); {KEPT}")
-
-
-def _protocols(system: Any) -> tuple[str, ...]:
-    return (system.protocol,) if isinstance(system.protocol, str) else tuple(system.protocol)
-
-
-def _why(error: Exception) -> str:
-    return getattr(error, "strerror", None) or first_line(error)
+        return DataError(f"{self.path(key)}: cannot be written ({why(error)}); {KEPT}")

@@ -14,6 +14,8 @@ import fsspec
 import pytest
 
 from jaxinv.errors import DataError
+from jaxinv.store import remote
+from jaxinv.store import storage as store_module
 from jaxinv.store.storage import Storage
 from jaxinv.utils import files
 
@@ -120,6 +122,74 @@ def test_create_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert not list(tmp_path.iterdir())
 
 
+class Refused(Exception):
+    """What clients of S3 raise: with the server's answer."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.response = {"Error": {"Code": code}}
+
+
+class Bucket:
+    """A file system of an object store that answers requests to create an object as it is told to."""
+
+    protocol = "s3", "s3a"
+
+    def __init__(self, *answers: Exception | None, there: bool = False) -> None:
+        self.answers, self.there = list(answers), there
+
+    def pipe_file(self, path: str, data: bytes, mode: str) -> None:
+        assert (path, mode) == ("bucket/x/lock", "create")
+        if answer := self.answers.pop(0):
+            raise answer
+
+    def cat_file(self, path: str) -> bytes:
+        if not self.there:
+            raise FileNotFoundError(path)
+        return b"x"
+
+
+def translated(error: OSError, code: str) -> OSError:
+    error.__cause__ = Refused(code)
+    return error
+
+
+def conflict() -> OSError:
+    return translated(OSError(errno.EIO, "The conditional request cannot succeed"), "ConditionalRequestConflict")
+
+
+def unmet() -> OSError:
+    return translated(OSError(errno.EINVAL, "At least one of the conditions did not hold"), "PreconditionFailed")
+
+
+@pytest.mark.parametrize(
+    ("bucket", "made"),
+    [
+        (Bucket(None), True),
+        (Bucket(FileExistsError()), False),
+        (Bucket(unmet(), there=True), False),  # servers that do not name the condition, and clients before 2024.12
+        (Bucket(conflict(), there=True), False),
+        (Bucket(conflict(), conflict(), None), True),
+        (Bucket(conflict(), FileExistsError()), False),
+        (Bucket(*(conflict() for _ in range(4))), "The conditional request cannot succeed"),
+        (Bucket(unmet()), "At least one of the conditions did not hold"),
+        (Bucket(PermissionError("Access Denied"), there=True), "Access Denied"),
+        (Bucket(ConnectionError("down"), there=True), "down"),
+        (Bucket(FileNotFoundError("no bucket"), there=True), "no bucket"),
+    ],
+)
+def test_create_in_a_bucket(bucket: Bucket, made: bool | str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "CONFLICT_WAITS", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(remote, "open_url", lambda _: (bucket, "bucket/x"))
+    storage = Storage("s3://bucket/x")
+    if isinstance(made, str):
+        with pytest.raises(DataError, match=rf"^s3://bucket/x/lock: cannot be written \({made}\); what was finished"):
+            storage.create("lock", b"x")
+    else:
+        assert storage.create("lock", b"x") == made
+    assert bucket.answers == []
+
+
 def test_names(storage: Storage) -> None:
     assert storage.names() == storage.names("claims") == []
     for key in ("study.json", "claims/2", "claims/10", "claims/old/1"):
@@ -128,3 +198,4 @@ def test_names(storage: Storage) -> None:
     assert storage.names("claims") == storage.names("claims/") == ["10", "2", "old"]
     assert storage.names("claims/old") == ["1"]
     assert storage.names("claims/new") == []
+    assert Storage("/").names() == sorted(os.listdir("/"))

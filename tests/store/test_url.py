@@ -10,14 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 import xarray as xr
+from fsspec.registry import _registry as registry
 
 from jaxinv.errors import DataError, InputError
 from jaxinv.store import check_can_hold, describe_progress, load, lock
 from tests.store.test_store import check_values, fill, make_study, open_store, whole_run
 
-fsspec = pytest.importorskip("fsspec")
 URL = "memory://bucket/runs/x"
 
 
@@ -70,6 +71,31 @@ def test_refusals(system: Any) -> None:
         check_can_hold(URL, make_study(seed=4))
     with pytest.raises(InputError, match="is not the folder of a stored run"):
         load("memory://bucket/nothing")
+
+
+@pytest.mark.parametrize(
+    ("url", "client", "extra"),
+    [
+        ("s3://b/x", "s3fs", "s3"),
+        ("s3a://b/x", "s3fs", "s3"),
+        ("gs://b/x", "gcsfs", "gcs"),
+        ("gcs://b/x", "gcsfs", "gcs"),
+    ],
+)
+def test_client_not_installed(url: str, client: str, extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, client, None)
+    monkeypatch.delitem(registry, url.partition("://")[0], raising=False)
+    says = (
+        rf"^out: '{url}' needs a package that is not installed \(.*\); install it with: pip install 'jaxinv\[{extra}\]'"
+    )
+    for call in (lambda: check_can_hold(url, make_study()), lambda: load(url), lambda: open_store(url)):
+        with pytest.raises(InputError, match=says):
+            call()
+
+
+def test_other_urls() -> None:
+    with pytest.raises(InputError, match=r"^out: 'rubbish://x' cannot be opened \(Protocol not known: rubbish\); give"):
+        check_can_hold("rubbish://x", make_study())
 
 
 def test_file_url(tmp_path: Path) -> None:
