@@ -5,6 +5,7 @@ the same batches in every arm. Importing this needs neither JAX nor SciPy: the f
 call that uses one loads it.
 """
 
+from jaxinv.stats.bernstein import RunningBernstein, bernstein_interval, bernstein_sequence
 from jaxinv.stats.bootstrap import Bootstrap, bootstrap_interval
 from jaxinv.stats.cells import CellSummary, cell_summary
 from jaxinv.stats.comparison import Comparison, Comparisons, compare, compare_all, compare_runs
@@ -17,10 +18,18 @@ from jaxinv.stats.paired_trials import PairedTrials, paired_trials
 from jaxinv.stats.permutation_tests import PTest, sign_flip
 from jaxinv.stats.power_analysis import TrialsNeeded, power, trials_needed
 from jaxinv.stats.rank_tests import wilcoxon
+from jaxinv.stats.sequential import (
+    AnytimeInterval,
+    RunningMoments,
+    anytime_interval,
+    confidence_sequence,
+    first_look,
+)
 from jaxinv.stats.t_tests import TTest, paired_t, welch
 from jaxinv.stats.variance_components import Variation, variation
 
 __all__ = [
+    "AnytimeInterval",
     "Bootstrap",
     "CellSummary",
     "Comparison",
@@ -30,17 +39,24 @@ __all__ = [
     "PTest",
     "PairedTrials",
     "Pairing",
+    "RunningBernstein",
+    "RunningMoments",
     "Summary",
     "TTest",
     "TrialsNeeded",
     "Variation",
+    "anytime_interval",
     "benjamini_hochberg",
+    "bernstein_interval",
+    "bernstein_sequence",
     "bootstrap_interval",
     "cell_summary",
     "cohen_dz",
     "compare",
     "compare_all",
     "compare_runs",
+    "confidence_sequence",
+    "first_look",
     "holm",
     "interquartile_mean",
     "mcnemar",
