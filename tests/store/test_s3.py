@@ -1,7 +1,7 @@
 """Runs in a bucket of S3, served on loopback: killed, resumed, locked; and what goes wrong, each in one line.
 
-A process to be killed is a Python of its own (`python -m tests.store.test_s3 URL`), which writes the first block of a
-run, holds the folder and waits.
+Processes to be killed are Pythons of their own. `python -m tests.store.test_s3 URL` writes the first block of a run,
+holds the folder and waits; with a number it is one of four workers, of which the first claims a second block and waits.
 """
 
 import itertools
@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,32 @@ def test_killed_and_resumed(tmp_path: Path, system: Any, url: str) -> None:
         store.finish()
     xr.testing.assert_identical(load(url), whole_run(tmp_path))
     assert lock.LOCK not in keys(system, url)
+
+
+@pytest.mark.slow
+def test_four_workers_of_which_one_is_killed(tmp_path: Path, system: Any, url: str) -> None:
+    with ExitStack() as stack:
+
+        def start(index: int) -> subprocess.Popen[str]:
+            command = [sys.executable, "-m", __name__, url, str(index)]
+            worker = stack.enter_context(subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True))
+            stack.callback(worker.kill)
+            return worker
+
+        first = start(0)
+        assert first.stdout
+        assert first.stdout.readline() == "claimed\n"
+        others = [start(index) for index in range(1, 4)]
+        time.sleep(1)
+        first.kill()
+        computed = [int(worker.communicate(timeout=120)[0]) for worker in others]
+    assert [worker.returncode for worker in others] == [0, 0, 0]
+    assert sum(computed) >= 36  # twice, perhaps, where the machine is slow
+    xr.testing.assert_identical(load(url), whole_run(tmp_path, 40))
+    assert not [key for key in keys(system, url) if key.startswith(".claims")]
+    with open_store(url, 40) as store:
+        assert store.notes == list(store.todo()) == []
+    assert keys(system, url) >= {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("c.*")}
 
 
 def test_lease_of_another_machine(system: Any, url: str) -> None:
@@ -241,10 +268,28 @@ def test_one_line_of_the_command(url: str, system: Any) -> None:
     assert done.stderr.count("\n") == 1
 
 
-if __name__ == "__main__":
-    with open_store(sys.argv[1]) as store:
+def hold(url: str) -> None:
+    with open_store(url) as store:
         fill(store, 1)
         partly = results_of(LAYOUT, 4, 4).values["accuracy"]
         store.storage.write("results.zarr/accuracy/c.0.0.1.0", partly.tobytes())  # of a block without a mark
         print("written", flush=True)
         time.sleep(600)
+
+
+def work(url: str, index: int) -> None:
+    computed = 0
+    with open_store(url, 40, share=(index, 4)) as store:
+        while not store.complete():
+            for first, trials in store.todo():
+                if index == 0 and computed:
+                    print("claimed", flush=True)
+                    time.sleep(600)
+                store.write(first, results_of(store.schema, first, trials))
+                computed += trials
+        store.finish()
+    print(computed, flush=True)
+
+
+if __name__ == "__main__":
+    hold(sys.argv[1]) if len(sys.argv) == 2 else work(sys.argv[1], int(sys.argv[2]))
