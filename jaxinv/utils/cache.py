@@ -11,7 +11,11 @@ def own_cache_folder(name: str) -> Path:
     Raises:
       OSError: there can be none. The message is one line that names the folder.
     """
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxinv" / name
+    try:
+        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError as error:  # a user without a home, as containers have them
+        raise OSError(f"{error}") from error
+    folder = Path(home) / "jaxinv" / name
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         info = folder.stat()

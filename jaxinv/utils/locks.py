@@ -58,7 +58,7 @@ def holder_of(path: Path) -> str:
 def _wait_for(path: Path, seconds: float, what: str) -> int | None:
     start, said = time.monotonic(), False
     while True:
-        file = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+        file = _open(path)
         try:
             if _take(file) and _is_still(path, file):
                 _sign(file)
@@ -74,6 +74,18 @@ def _wait_for(path: Path, seconds: float, what: str) -> int | None:
             said = True
             LOG.warning("waiting for %s, which is %s", holder_of(path), what)
         time.sleep(_POLL_SECONDS)
+
+
+def _open(path: Path) -> int:
+    flags = getattr(os, "O_NOFOLLOW", 0)
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o666)
+    except PermissionError:  # another user's, who may let others read it only, which is enough for a lock
+        try:
+            return os.open(path, os.O_RDONLY | flags)
+        except FileNotFoundError:
+            pass
+        raise
 
 
 def _take(file: int) -> bool:

@@ -215,16 +215,23 @@ def test_a_full_disk_is_no_failure(
     assert not list(cache.iterdir())
 
 
-@pytest.mark.parametrize("obstacle", ["a file", "others can write"])
+@pytest.mark.parametrize("obstacle", ["a file", "others can write", "no home"])
 def test_without_a_folder_each_decodes_for_itself(
     cache: Path, path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, obstacle: str
 ) -> None:
     if obstacle == "a file":
         cache.parent.parent.write_text("")
-    else:
+        reason = "datasets: Not a directory"
+    elif obstacle == "others can write":
         cache.mkdir(parents=True)
         cache.chmod(0o770)
-    with pytest.raises(OSError, match="can be written by others" if obstacle != "a file" else "datasets: "):
+        reason = "datasets can be written by others; remove it or chmod 700 it"
+    else:
+        monkeypatch.delenv("XDG_CACHE_HOME")
+        monkeypatch.delenv("HOME")
+        monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as where nobody knows the user
+        reason = "Could not determine home directory"
+    with pytest.raises(OSError, match=reason):
         own_cache_folder("datasets")
     decoded_files = count_decoding(monkeypatch)
     for _ in range(2):

@@ -118,6 +118,26 @@ def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert mine
 
 
+def test_a_lock_of_another_user_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its file can be read only."""
+    really_open = os.open
+
+    def refused(path: Path, flags: int, *mode: int) -> int:
+        if flags & os.O_RDWR:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return really_open(path, flags, *mode)
+
+    with holder(tmp_path / "lock") as other:
+        monkeypatch.setattr(os, "open", refused)
+        with locked(tmp_path / "lock", seconds=0.2, what="testing") as mine:
+            assert not mine
+        threading.Timer(0.2, other.kill).start()
+        with locked(tmp_path / "lock", seconds=30, what="testing") as mine:
+            assert mine
+    with pytest.raises(PermissionError), locked(tmp_path / "other", seconds=0, what="testing"):
+        pass
+
+
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), locked(tmp_path / "no" / "lock", seconds=0, what="testing"):
         pass
