@@ -1,20 +1,31 @@
 """The README: every block runs, every table is the program's own."""
 
+import importlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
+import jaxinv as ji
 from jaxinv import registry
+from jaxinv.engine import trial_runner
 from jaxinv.experiments.claims.running import CLAIMS
+from tests.datasets import tiny
 
-TEXT = (Path(__file__).parents[1] / "README.md").read_text()
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
 PYTHON = [code for language, code in BLOCKS if language == "python"]
 SHELL = [code for language, code in BLOCKS if language == "bash" and "pip install" not in code]
+
+
+TRACKERS = ("wandb", "mlflow", "tensorboardX")
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -24,9 +35,41 @@ def environment(folder: Path) -> dict[str, str]:
 
 @pytest.mark.slow
 def test_python_blocks_run_in_order(tmp_path: Path) -> None:
+    for tracker in TRACKERS:
+        shutil.copy(ROOT / "tests" / "trackers" / f"{tracker}.py", tmp_path)
     script = tmp_path / "readme.py"
     script.write_text("\n".join(PYTHON))
     subprocess.run([sys.executable, script], cwd=tmp_path, env=environment(tmp_path), check=True, timeout=300)
+
+
+@pytest.mark.parametrize("name", TRACKERS)
+def test_trackers_are_told_every_block(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    tracker = importlib.import_module(f"tests.trackers.{name}")
+    monkeypatch.setitem(sys.modules, name, tracker)
+    monkeypatch.setattr(tracker, "LOGGED", [])
+    study = ji.Study(
+        dataset=tiny(),
+        arms=("normal", "inverted+pixel_mean"),
+        learning_rate=(0.1, 0.5),
+        steps=4,
+        batch_size=20,
+        trials=7,
+    )
+    run = ji.run
+    monkeypatch.setattr(ji, "run", lambda _, **options: run(study, chunk=2, **options))
+    monkeypatch.setattr(trial_runner, "store_block_length", lambda *arguments: 2)
+    (code,) = (code for code in PYTHON if re.search(rf"^(import|from) {name}\b", code, re.MULTILINE))
+    names: dict[str, Any] = {"ji": ji, "study": study}
+    exec(code, names)
+    counts = np.diff([0, *(done for done, _ in tracker.LOGGED)])
+    assert counts.tolist() == [2, 2, 2, 1]
+    means = names["results"].accuracy.isel(step=-1).mean(["learning_rate", "trial"])
+    for arm in study.arm_names:
+        said = arm if name != "mlflow" else arm.replace("+", "_")
+        told = [accuracies[said] for _, accuracies in tracker.LOGGED]
+        assert np.average(told, weights=counts) == pytest.approx(means.sel(arm=arm).item(), abs=1e-6)
+    if hasattr(tracker, "CONFIG"):
+        assert tracker.CONFIG["optimizer"] == "sgd"
 
 
 @pytest.mark.slow
