@@ -6,7 +6,6 @@ from collections.abc import Callable
 from concurrent.futures import CancelledError, ProcessPoolExecutor
 from typing import Any, Protocol
 
-from jaxinv.engine.launchers import Share
 from jaxinv.errors import DataError, InputError, first_line, whole
 from jaxinv.store import count_finished
 from jaxinv.utils.progress import Report
@@ -62,12 +61,13 @@ def check_executor(executor: Any, shares: int | None, out: object) -> int:
 def run_shares(
     executor: Executor,
     shares: int,
-    work: Callable[[Share, str], Any],
+    work: Callable[..., Any],
+    arguments: tuple[Any, ...],
     out: str | os.PathLike[str],
     trials: int,
     report: Report,
 ) -> None:
-    """Have an executor call `work` for every share (i, n), and follow the run in its folder until all trials are there.
+    """Have an executor call `work(*arguments, share, launch)` for each share (i, n), until all trials are there.
 
     Shares that fail are taken up by the others. Whatever stops this function, Ctrl-C for one, cancels all of them.
 
@@ -78,7 +78,7 @@ def run_shares(
     launch = f"{os.getpid()}-{time.time_ns()}"  # an argument of its own: Dask gives back what it knows for equal ones
     futures: list[Submitted] = []
     try:
-        futures += [executor.submit(work, (share, shares), launch) for share in range(shares)]
+        futures += [executor.submit(work, *arguments, (share, shares), launch) for share in range(shares)]
         wait, complete = POLL_SECONDS, 0.0
         while True:
             time.sleep(wait)

@@ -7,7 +7,7 @@ import platform
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, closing
-from functools import cache, partial
+from functools import cache
 from importlib import metadata
 from typing import Any
 
@@ -206,7 +206,7 @@ def _run_by(
     there = count_finished(out)
     with reporting("training", progress) as report:
         report(there, study.trials)
-        run_shares(executor, shares, partial(_run_share, study, out, options), out, study.trials, report)
+        run_shares(executor, shares, _run_share, (study, out, options), out, study.trials, report)
     results = load(out)
     seconds = {"compile": 0.0, "train": 0.0, "total": round(time.monotonic() - started, 6)}
     results.attrs["seconds"] = json.dumps(seconds)
