@@ -19,7 +19,7 @@ if str(ROOT) not in sys.path:  # when pytest is started by its own name
     sys.path.insert(0, str(ROOT))
 
 import jaxinv as ji  # noqa: E402
-from benchmarks import guard, harness, headline, jobs, machine, peers, precision, report  # noqa: E402
+from benchmarks import guard, harness, headline, jobs, machine, peers, precision, report, workers  # noqa: E402
 from benchmarks.processes import Finished, run_process  # noqa: E402
 from tests.datasets import tiny  # noqa: E402
 
@@ -418,3 +418,15 @@ class TestPrecision:
 
         found = jax.grad(loss)(params)["first"]["weight"][:, 0]
         np.testing.assert_array_equal(found, np.array([7.0, 8.75, -5.25], np.float32))
+
+
+def test_rates_of_workers_are_counted_between_the_first_block_and_the_last(tmp_path):
+    run = workers.Shared(tmp_path, workers.Options(), seen=[(0.0, 0), (3.0, 40), (5.0, 100), (7.0, 240)])
+    assert run.rate == 50.0
+    row = {"workers": 1, "seconds": 9.0, "trials_per_second": run.rate, "share_of_fair_part": 0.9}
+    rows: dict[str, Any] = dict.fromkeys(("one", "two", "four", "one of four killed", "one of four late"), row)
+    assert workers.table(rows).splitlines()[1].split() == ["one", "9.0", "50", "1.00", "1.00"]
+    assert (
+        workers.best([rows, {name: {**row, "trials_per_second": 60.0} for name in rows}])["two"]["trials_per_second"]
+        == 60
+    )
