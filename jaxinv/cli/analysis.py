@@ -39,6 +39,8 @@ class Compare(Output):
     """Significance level of the tests."""
     diverged: Literal["include", "exclude"] = "include"
     """Include or exclude trials that diverged."""
+    anytime: Literal["asymptotic", "exact"] = "asymptotic"
+    """Anytime-valid interval: asymptotic for any metric, or exact for accuracies, which is ten times as wide."""
 
     def __call__(self) -> None:
         made = self.comparison()
@@ -57,6 +59,7 @@ class Compare(Output):
             "margin": self.margin,
             "alpha": self.alpha,
             "diverged": self.diverged,
+            "anytime": self.anytime,
         }
         if len(self.arms) == 1 and is_folder(self.arms[0]):
             if self.arm is None:

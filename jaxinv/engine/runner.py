@@ -307,11 +307,12 @@ def versions() -> dict[str, str]:
 
 
 def provenance(resolved: ResolvedStudy, hardware: Hardware) -> dict[str, str]:
-    """What identifies results: study, data, versions, device."""
+    """What identifies results: study, data, versions, device; and how many test images an accuracy is a share of."""
     return {
         "study": resolved.study.to_json(),
         "study_hash": resolved.study.hash,
         "data_fingerprint": resolved.dataset.fingerprint,
+        "test_images": str(len(resolved.dataset.x_test)),
         "versions": json.dumps(versions()),
         "device": str(hardware),
     }

@@ -1,7 +1,7 @@
 """Cells of results: one arm at one learning rate at one step, with the values of every finished trial."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +15,7 @@ from jaxinv.results.selection import (
     diverged_flags,
     done_mask,
     done_trials,
+    grain,
     learning_rates,
     metric_names,
     metric_values,
@@ -41,6 +42,7 @@ class Cell:
       trials: int [T], numbers of the finished trials.
       diverged: bool [T].
       metrics: name -> float64 [T], whatever was measured.
+      grains: name -> the step in which the metric moves, where that is known.
     """
 
     arm: str
@@ -50,6 +52,7 @@ class Cell:
     trials: np.ndarray
     diverged: np.ndarray
     metrics: Mapping[str, np.ndarray]
+    grains: Mapping[str, float] = field(default_factory=dict)
 
     def metric(self, name: str) -> np.ndarray:
         """A metric's values [T]."""
@@ -101,6 +104,7 @@ def cell(
         trials=coordinate(results, "trial")[done],
         diverged=diverged_flags(results)[arm_at, rate_at, done],
         metrics={name: metric_variable(results, name).isel(place).values[done].astype(np.float64) for name in names},
+        grains={name: grain(results, name) for name in names},
     )
 
 
@@ -128,6 +132,7 @@ def cells(results: "xr.Dataset", step: int | None = None) -> list[Cell]:
             trials=trials,
             diverged=diverged[a, r],
             metrics={metric: array[a, r] for metric, array in values.items()},
+            grains={metric: grain(ran, metric) for metric in values},
         )
         for a, name in enumerate(arm_names(ran))
         for r, rate in enumerate(learning_rates(ran))
@@ -190,7 +195,8 @@ def mean_over_steps(results: "xr.Dataset") -> "xr.Dataset":
         with np.errstate(invalid="ignore"):
             mean = values.sum(axis=-1, where=finite) / finite.sum(axis=-1)
         means[name] = (AXES, mean[..., None])
-    return ran.isel(step=[step_index(ran)]).assign(means)
+    evaluations = int(ran.attrs.get("evaluations", 1)) * ran.sizes["step"]
+    return ran.isel(step=[step_index(ran)]).assign(means).assign_attrs(evaluations=evaluations)
 
 
 def _finite_mean(values: np.ndarray) -> float:

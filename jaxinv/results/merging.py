@@ -57,6 +57,7 @@ def merge_results(runs: Mapping[str, xr.Dataset]) -> xr.Dataset:
         "study": json.dumps(study, sort_keys=True),
         "study_hash": study_hash(study),
         "data_fingerprint": runs[first].attrs["data_fingerprint"],
+        **{name: runs[first].attrs[name] for name in ("test_images", "evaluations") if name in runs[first].attrs},
         "merged": json.dumps({name: results.attrs["study_hash"] for name, results in runs.items()}),
     }
     return merged

@@ -174,6 +174,17 @@ def metric_values(results: "xr.Dataset", metric: str) -> np.ndarray:
     return metric_variable(done_trials(results), metric).values
 
 
+def grain(results: "xr.Dataset", metric: str) -> float:
+    """The step in which a metric moves from trial to trial; 0 where that is not known.
+
+    An accuracy is a share of the M test images: 1 / M, or 1 / (M E) where a trial's is its mean over E evaluations.
+    """
+    images = int(results.attrs.get("test_images", results.sizes.get("image", 0)))
+    if metric != "accuracy" or not images:
+        return 0.0
+    return 1 / (images * int(results.attrs.get("evaluations", 1)))
+
+
 def curves(
     results: "xr.Dataset", arm: str, *, learning_rate: float | None = None, metric: str = "accuracy"
 ) -> np.ndarray:

@@ -50,5 +50,5 @@ def cell_summary(cell: Cell) -> CellSummary:
         step=cell.step,
         trials=cell.trials.size,
         diverged=int(cell.diverged.sum()),
-        metrics={name: summary(values) for name, values in cell.metrics.items()},
+        metrics={name: summary(values, grain=cell.grains.get(name, 0.0)) for name, values in cell.metrics.items()},
     )

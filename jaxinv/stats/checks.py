@@ -77,6 +77,13 @@ def positive(field: str, value: float) -> float:
     return float(value)
 
 
+def step(value: float) -> float:
+    """The step in which values move, 0 where they have none."""
+    if not (isinstance(value, int | float | np.number) and math.isfinite(value) and value >= 0):
+        raise InputError(f"grain: {value!r} is not allowed; give a step of at least 0")
+    return float(value)
+
+
 def choice(field: str, value: str, allowed: tuple[str, ...]) -> str:
     """One of a few words."""
     if value not in allowed:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxinv.errors import InputError, whole
-from jaxinv.results import arm_names, check_results, rate_by_arm
+from jaxinv.results import arm_names, check_results, grain, rate_by_arm
 from jaxinv.stats import checks, comparison_text, multiple_testing
+from jaxinv.stats.bernstein import bernstein_interval
 from jaxinv.stats.bootstrap import bootstrap_interval
 from jaxinv.stats.descriptive import summary
 from jaxinv.stats.effect_sizes import cohen_dz, pairing, superiority
@@ -19,6 +20,7 @@ from jaxinv.stats.pair_figures import PairFigures
 from jaxinv.stats.paired_trials import paired_trials
 from jaxinv.stats.permutation_tests import sign_flip
 from jaxinv.stats.rank_tests import wilcoxon
+from jaxinv.stats.sequential import anytime_interval
 from jaxinv.stats.t_tests import paired_t
 from jaxinv.stats.two_runs import arm_pairs, as_one, name_runs, one_run
 from jaxinv.utils.tables import html_rows, html_table, text_rows, text_table
@@ -26,6 +28,9 @@ from jaxinv.utils.text import plain
 
 if TYPE_CHECKING:
     import xarray as xr
+
+
+ANYTIME = ("asymptotic", "exact")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,15 +76,20 @@ class Comparisons:
         """A header and one row of text for each pair."""
         return comparison_text.table(self.pairs)
 
+    def anytime_table(self) -> list[list[str]]:
+        """A header and one row of text for each pair: the figures that stay valid however often one looks."""
+        return comparison_text.anytime_table(self.pairs)
+
     def notes(self) -> list[tuple[str, str]]:
         """What holds for every row."""
         return comparison_text.notes(self.pairs)
 
     def __str__(self) -> str:
-        return plain(text_table(self.table(), left=2) + "\n" + text_rows(self.notes()))
+        tables = (text_table(rows, left=2) for rows in (self.table(), self.anytime_table()))
+        return plain("\n\n".join([*tables, text_rows(self.notes())]))
 
     def _repr_html_(self) -> str:
-        return html_table(self.table()) + html_rows(self.notes())
+        return html_table(self.table()) + html_table(self.anytime_table()) + html_rows(self.notes())
 
 
 def compare(
@@ -94,6 +104,7 @@ def compare(
     alpha: float = 0.05,
     margin: float | None = None,
     diverged: str = "include",
+    anytime: str = "asymptotic",
     seed: int = 0,
     bootstrap: int = 0,
 ) -> Comparison:
@@ -112,16 +123,22 @@ def compare(
         alpha: level for `significant` and for the test of equivalence. `ci95` is 95% whatever alpha is.
         margin: test equivalence within this difference.
         diverged: "include" every trial with a finite value, or "exclude" a pair if either arm diverged.
+        anytime: "asymptotic" for an anytime-valid interval of any metric (`stats.anytime_interval`); "exact" for one of
+            accuracies that assumes nothing of their distribution, at the price of its width: ten times that of `ci95`,
+            or more (`stats.bernstein_interval`).
         seed: of the Monte-Carlo sign flips (beyond 36 trials) and of the bootstrap.
         bootstrap: resamples for a bootstrap interval beside the t interval (`stats.bootstrap_interval`); 0: none. Time
             grows as n x resamples.
 
     Raises:
         InputError: names that are not in the results, several learning rates and none chosen, margin <= 0, alpha
-            outside (0, 1).
+            outside (0, 1), an exact interval of a metric without bounds.
         DataError: no trial is done.
     """
     checks.probability("alpha", alpha)
+    checks.choice("anytime", anytime, ANYTIME)
+    if anytime == "exact" and metric != "accuracy":
+        raise InputError(f"anytime: 'exact' is not allowed for {metric}, which has no bounds; give 'asymptotic'")
     whole("seed", seed, 0)
     whole("bootstrap", bootstrap, 0)
     results, arm_a, arm_b = one_run(results, arm_a, arm_b, arm)
@@ -133,13 +150,16 @@ def compare(
     # Accuracies are stored as float32: equal differences of counts may differ in their last bits.
     largest = max(float(np.abs(a).max(initial=0.0)), float(np.abs(b).max(initial=0.0)))
     resolution = largest * 2.0**-22 if results[metric].dtype == np.float32 else 0.0
-    t = paired_t(a, b)
+    step_size = max(grain(results, metric), resolution)
+    t = paired_t(a, b, grain=step_size)
+    look = anytime_interval(a - b, grain=step_size) if anytime == "asymptotic" else bernstein_interval(a - b, (-1, 1))
     equivalence = None if margin is None else tost_of(t, margin, alpha)
     ranks = wilcoxon(a, b, resolution=resolution)
     signs = sign_flip(a, b, seed=seed)
     side_a, side_b = summary(a), summary(b)
     paired = pairing(a, b)
-    methods = {"p_value": "paired t", "p_wilcoxon": ranks.method, "p_permutation": signs.method}
+    methods = {"p_value": "paired t", "p_anytime": look.method}
+    methods |= {"p_wilcoxon": ranks.method, "p_permutation": signs.method}
     interval = None
     if bootstrap and n:
         drawn = bootstrap_interval(a - b, resamples=bootstrap, seed=seed)
@@ -160,15 +180,17 @@ def compare(
         sd_b=side_b.sd,
         difference=t.difference,
         ci95=t.ci95,
+        ci95_anytime=look.ci,
         ci95_bootstrap=interval,
         p_value=t.p_value,
+        p_anytime=look.p_value,
         p_wilcoxon=ranks.p_value,
         p_permutation=signs.p_value,
         methods=methods,
         p_adjusted=t.p_value,
         adjustment="none",
         family=1,
-        effect_size=cohen_dz(a, b),
+        effect_size=cohen_dz(a, b, grain=step_size),
         superiority=superiority(a, b),
         correlation=paired.correlation,
         pairing_gain=paired.gain,
@@ -182,6 +204,7 @@ def compare(
         diverged_policy=diverged,
         excluded=trials.excluded,
         omitted=trials.omitted,
+        grain=step_size,
     )
 
 

@@ -2,7 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 
-from jaxinv.stats.pair_figures import PairFigures
+import numpy as np
+
+from jaxinv.stats.few_trials import FEWEST, TOO_FEW, too_few
+from jaxinv.stats.pair_figures import WHICH, PairFigures
+from jaxinv.stats.sequential import first_look
 from jaxinv.utils.text import interval, listed, number, p_value
 
 
@@ -28,35 +32,36 @@ def rows(comparison: PairFigures) -> list[tuple[str, str]]:
         method = c.methods.get("ci95_bootstrap", "")
         made.append((f"{method} bootstrap".lstrip(), f"95% interval {interval(c.ci95_bootstrap, '+.5f')}"))
     tests = f"t {p_value(c.p_value)}, Wilcoxon {p_value(c.p_wilcoxon)}, sign-flip {p_value(c.p_permutation)}"
-    made.append(("p-value", tests))
-    if c.family > 1:
+    made.append(("p-value", tests if c.enough else too_few(c.n, "pair")))
+    if c.family > 1 and c.enough:
         made.append(("adjusted p", f"{p_value(c.p_adjusted)} ({c.adjustment}, {c.family} tests)"))
     made += [
+        ("anytime", anytime(c)),
+        ("which", WHICH),
         ("effect size", f"d_z {number(c.effect_size, '.3g')}; P(a > b) + P(a = b)/2 = {number(c.superiority, '.3g')}"),
         ("pairing", f"correlation {number(c.correlation, '.3g')}; worth {number(c.pairing_gain, '.3g')} x the trials"),
     ]
     if c.equivalence is not None:
         e = c.equivalence
         verdict = "equivalent" if e.equivalent else "not shown equivalent"
-        level = f"{100 * (1 - 2 * e.alpha):g}% interval {interval(e.interval, '+.5f')}"
-        made.append(("equivalence", f"{verdict} within {e.margin:g}: {level}, p {p_value(e.p_value)}"))
+        level = f"{100 * (1 - 2 * e.alpha):g}% interval {interval(e.interval, '+.5f')}, p {p_value(e.p_value)}"
+        made.append(("equivalence", f"{verdict} within {e.margin:g}: {level if c.enough else too_few(c.n, 'pair')}"))
     return [*made, ("covers", c.covers)]
 
 
 def table(comparisons: Sequence[PairFigures]) -> list[list[str]]:
     """A header and one row of text for each pair of arms."""
     made = [["a", "b", "n", "a - b", "95% interval", "p", "p adj.", "d_z", "diverged"]]
-    told = _rates(comparisons) is not None
-    for pair in comparisons:
+    for pair, names in zip(comparisons, _names(comparisons), strict=True):
         out = "" if pair.diverged_policy == "include" else " out"
         made.append(
             [
-                *(arm if told else f"{arm} at {rate:g}" for arm, rate in zip(pair.arms, pair.rate, strict=True)),
+                *names,
                 f"{pair.n:,}",
                 number(pair.difference, "+.4f"),
                 interval(pair.ci95, "+.4f"),
-                p_value(pair.p_value),
-                p_value(pair.p_adjusted),
+                p_value(pair.p_value) if pair.enough else TOO_FEW,
+                p_value(pair.p_adjusted) if pair.enough else TOO_FEW,
                 number(pair.effect_size, ".3g"),
                 f"{pair.diverged_either}{out}",
             ]
@@ -64,16 +69,49 @@ def table(comparisons: Sequence[PairFigures]) -> list[list[str]]:
     return made
 
 
+def anytime_table(comparisons: Sequence[PairFigures]) -> list[list[str]]:
+    """A header and one row of text for each pair of arms: what stays valid however often one looks."""
+    made = [["a", "b", "n", "a - b", "anytime 95% interval", "anytime p"]]
+    for pair, names in zip(comparisons, _names(comparisons), strict=True):
+        ends = interval(pair.ci95_anytime, "+.4f") if np.isfinite(pair.ci95_anytime).all() else TOO_FEW
+        p = p_value(pair.p_anytime) if pair.enough else TOO_FEW
+        made.append([*names, f"{pair.n:,}", number(pair.difference, "+.4f"), ends, p])
+    return made
+
+
+def anytime(comparison: PairFigures) -> str:
+    """The figures that stay valid however often one looks, in words."""
+    c = comparison
+    if not c.enough:
+        return too_few(c.n, "pair")
+    if np.isinf(c.ci95_anytime).all():
+        return f"{c.n:,} pairs are too few for this interval, which begins with {first_look()}"
+    return f"95% interval {interval(c.ci95_anytime, '+.5f')}, p {p_value(c.p_anytime)} ({c.methods['p_anytime']})"
+
+
 def notes(comparisons: Sequence[PairFigures]) -> list[tuple[str, str]]:
     """(label, text) of what holds for every pair of arms."""
     first = comparisons[0]
     done = f"; {first.done:,} of {first.planned:,} trials done" if first.done < first.planned else ""
+    unspoken = any(pair.enough and np.isinf(pair.ci95_anytime).all() for pair in comparisons)
     policy = "left out, pair by pair" if first.diverged_policy == "exclude" else "included"
     return [
         ("at", f"{_place(first, _rates(comparisons))}{done}"),
         ("diverged", f"trials of a pair in which either arm diverged; {policy} in every figure"),
         ("p adj.", f"{first.adjustment} over {first.family} tests"),
+        *([("too few", too_few(fewest, "pair"))] if (fewest := min(pair.n for pair in comparisons)) < FEWEST else []),
+        *([("anytime", f"begins with {first_look()} pairs")] if unspoken else []),
+        ("which", WHICH),
         ("covers", first.covers),
+    ]
+
+
+def _names(comparisons: Sequence[PairFigures]) -> list[tuple[str, ...]]:
+    """Each pair's arms, with their learning rates where an arm has another one in another pair."""
+    told = _rates(comparisons) is not None
+    return [
+        tuple(arm if told else f"{arm} at {rate:g}" for arm, rate in zip(pair.arms, pair.rate, strict=True))
+        for pair in comparisons
     ]
 
 

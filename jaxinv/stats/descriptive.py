@@ -32,12 +32,13 @@ class Summary:
         return {name: jsonable(getattr(self, name)) for name in self.__dataclass_fields__}
 
 
-def summary(values: Any, *, axis: int = -1) -> Summary:
+def summary(values: Any, *, axis: int = -1, grain: float = 0.0) -> Summary:
     """Mean, standard deviation, 95% t interval, median and interquartile mean of the finite values along an axis.
 
     Args:
         values: numbers, trials along `axis`.
         axis: the trial axis.
+        grain: the step in which values move, as for `paired_t`: the interval rests on half of one where `sd` is less.
 
     Returns:
         A `Summary` of floats for a vector, of arrays for more axes. Values that are not finite are left out and
@@ -59,7 +60,7 @@ def summary(values: Any, *, axis: int = -1) -> Summary:
         inside = np.arange(x.shape[-1]) < n[..., None]
         squares = np.square(centred - shift[..., None]).sum(axis=-1, where=inside)
         sd = np.sqrt(squares / np.where(n > 1, n - 1, np.nan))
-        half = _t_quantile(0.975, n - 1) * sd / np.sqrt(n)
+        half = _t_quantile(0.975, n - 1) * np.maximum(sd, checks.step(grain) / 2) / np.sqrt(n)
         iqm = median + _trimmed(centred, n)
     mean = median + shift
     whole = (lambda a: int(a)) if x.ndim == 1 else np.asarray

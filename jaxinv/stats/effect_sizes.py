@@ -38,13 +38,15 @@ def superiority(a: Any, b: Any, *, axis: int = -1) -> Figure:
     return checks.figure((np.sign(first - second).mean(axis=-1) + 1) / 2)
 
 
-def cohen_dz(a: Any, b: Any, *, axis: int = -1) -> Figure:
+def cohen_dz(a: Any, b: Any, *, axis: int = -1, grain: float = 0.0) -> Figure:
     """Effect size of paired trials, d_z = mean(d) / sd(d) with d = a - b (Cohen 1988).
 
-    0 where all differences are zero, ±inf where they are one other constant, NaN for fewer than two trials.
+    0 where all differences are zero, NaN for fewer than two trials. sd(d) counts as half the grain at least; without a
+    grain, d_z is ±inf where all differences are one other constant.
 
     Args:
         a, b: the same trials in two arms, [..., T] with trials along `axis`.
+        grain: the step in which a and b move, as for `paired_t`.
 
     Raises:
         InputError: shapes that differ, values that are not finite numbers, an axis that is not there.
@@ -53,7 +55,7 @@ def cohen_dz(a: Any, b: Any, *, axis: int = -1) -> Figure:
     2.0
     """
     test = paired_t(a, b, axis=axis)
-    mean, sd = np.asarray(test.difference), np.asarray(test.sd)
+    mean, sd = np.asarray(test.difference), np.maximum(test.sd, checks.step(grain) / 2)
     with np.errstate(divide="ignore", invalid="ignore"):
         return checks.figure(np.where((sd == 0) & (mean == 0), 0.0, mean / sd))
 

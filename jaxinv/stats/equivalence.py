@@ -7,6 +7,7 @@ import numpy as np
 
 from jaxinv.errors import InputError
 from jaxinv.stats import checks
+from jaxinv.stats.few_trials import FEWEST
 from jaxinv.stats.t_tests import TTest, paired_t, welch
 from jaxinv.utils.jsonable import jsonable
 
@@ -16,7 +17,8 @@ class Equivalence:
     """Two one-sided t-tests that |mean a - mean b| < margin.
 
     `p_lower` tests the difference against <= -margin, `p_upper` against >= margin; `p_value` is the larger, and
-    `equivalent` says p_value < alpha, the same as `interval`, of level 1 - 2 alpha, lying inside ±margin.
+    `equivalent` says p_value < alpha, the same as `interval`, of level 1 - 2 alpha, lying inside ±margin; never with
+    fewer than six trials.
     """
 
     margin: float
@@ -37,7 +39,7 @@ def tost(a: Any, b: Any, margin: float, *, alpha: float = 0.05, paired: bool = T
     """Equivalence of two arms within a margin by two one-sided t-tests (Schuirmann 1987), paired or Welch's.
 
     Choose the margin before looking at the data. Constant differences: p is 0 inside the margin and 1 on it or
-    outside. Fewer than two trials: NaN, and not equivalent.
+    outside. Fewer than two trials: NaN; fewer than six: not equivalent.
 
     Args:
         a, b: trials of two arms [T]; the same trials in both if `paired`.
@@ -48,7 +50,7 @@ def tost(a: Any, b: Any, margin: float, *, alpha: float = 0.05, paired: bool = T
     Raises:
         InputError: margin <= 0, alpha outside (0, 0.5), unequal trials, or a value that is not finite.
 
-    >>> tost([0.50, 0.51, 0.52], [0.51, 0.50, 0.52], margin=0.1).equivalent
+    >>> tost([0.50, 0.51, 0.52, 0.50, 0.51, 0.52], [0.51, 0.50, 0.52, 0.51, 0.50, 0.52], margin=0.1).equivalent
     True
     """
     first, second = checks.vector("a", a), checks.vector("b", b)
@@ -75,7 +77,7 @@ def tost_of(test: TTest, margin: float, alpha: float = 0.05) -> Equivalence:
         p_lower=lower,
         p_upper=upper,
         p_value=p,
-        equivalent=bool(p < alpha),
+        equivalent=bool(p < alpha and np.min(test.n) >= FEWEST),
     )
 
 

@@ -4,8 +4,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from jaxinv.stats.equivalence import Equivalence
+from jaxinv.stats.few_trials import FEWEST
 from jaxinv.utils.jsonable import jsonable
 
+WHICH = (
+    "the interval and p where the number of trials was decided beforehand; the anytime interval and p where you looked "
+    "and then added trials"
+)
 COVERS = (
     "new trials (initial weights and batch order) of these settings on this training set and these test images; "
     "not new test images"
@@ -18,11 +23,16 @@ class PairFigures:
 
     `learning_rate` holds the arms' places on the axis of learning rates, `rate` the learning rates that were used.
     `n` pairs entered every figure. They are the `done` of the `planned` trials, less `excluded` (dropped because an
-    arm diverged, by the policy `diverged_policy`) and `omitted` (a value was not finite). `ci95` and `p_value` are the
-    paired t-test's; `effect_size` is d_z, mean over standard deviation of the differences; `superiority` is
-    P(a > b) + P(a = b) / 2; `pairing_gain` is how many times more unpaired trials would be needed for the same
-    interval. `p_adjusted` is `p_value` adjusted over the `family` of tests made together (1: the same). Arms that
-    agree in every trial have difference 0, p = 1 and effect size 0; a figure that n does not allow is NaN.
+    arm diverged, by the policy `diverged_policy`) and `omitted` (a value was not finite). With fewer than six, nothing
+    is `significant`, whatever the p-values.
+
+    `ci95` and `p_value` are the paired t-test's, for one look at a number of trials that was decided beforehand.
+    `ci95_anytime` and `p_anytime` stay valid however often one looks and adds trials (`stats.anytime_interval`).
+    `effect_size` is d_z, mean over standard deviation of the differences; `superiority` is P(a > b) + P(a = b) / 2;
+    `pairing_gain` is how many times more unpaired trials would be needed for the same interval. `p_adjusted` is
+    `p_value` adjusted over the `family` of tests made together (1: the same). `grain` is the step in which the metric
+    moves; standard deviations of differences count as half of it at least. Arms that agree in every trial have
+    difference 0, p = 1 and effect size 0; a figure that n does not allow is NaN.
     """
 
     arms: tuple[str, str]
@@ -38,7 +48,9 @@ class PairFigures:
     difference: float
     ci95: tuple[float, float]
     ci95_bootstrap: tuple[float, float] | None
+    ci95_anytime: tuple[float, float]
     p_value: float
+    p_anytime: float
     p_wilcoxon: float
     p_permutation: float
     methods: dict[str, str]
@@ -59,16 +71,22 @@ class PairFigures:
     diverged_policy: str
     excluded: int
     omitted: int
+    grain: float
     covers: str = COVERS
 
     @property
+    def enough(self) -> bool:
+        """Whether there are pairs enough for a verdict."""
+        return self.n >= FEWEST
+
+    @property
     def significant(self) -> bool:
-        """Whether the p-value, adjusted where there is a family, is below alpha."""
-        return bool(self.p_adjusted < self.alpha)
+        """Whether there are pairs enough, and the p-value, adjusted where there is a family, is below alpha."""
+        return self.enough and bool(self.p_adjusted < self.alpha)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, lists and strings for JSON; what is not finite becomes None."""
         fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
         if self.equivalence is not None:
             fields["equivalence"] = self.equivalence.to_dict()
-        return jsonable(fields) | {"significant": self.significant}
+        return jsonable(fields) | {"enough": self.enough, "significant": self.significant}

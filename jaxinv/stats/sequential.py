@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from jaxinv.errors import InputError
 from jaxinv.stats import checks
 from jaxinv.stats.checks import Figure
 from jaxinv.utils.jsonable import jsonable
@@ -184,9 +183,7 @@ def _look(
 ) -> AnytimeInterval:
     """The figures of one look for each (n, mean, sd); their shapes broadcast."""
     checks.probability("confidence", confidence)
-    if not (np.isfinite(grain) and grain >= 0):
-        raise InputError(f"grain: {grain!r} is not allowed; give a step of at least 0")
-    spread = np.maximum(sd, grain / 2)  # NaN stays NaN
+    spread = np.maximum(sd, checks.step(grain) / 2)  # NaN stays NaN
     known = np.isfinite(mean)
     with np.errstate(invalid="ignore", divide="ignore"):
         half = np.where(spread > 0, spread * _radius(n, confidence), np.inf)

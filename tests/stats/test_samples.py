@@ -291,7 +291,44 @@ def test_tost_of_few_and_of_constant_trials():
     assert np.isnan(stats.tost([0.5], [0.5], 0.1).p_value)
     assert stats.tost([0.5, 0.6], [0.5, 0.6], 0.1).p_value == 0.0
     assert stats.tost([1.5, 2.5], [1.0, 2.0], 0.5).p_value == 1.0  # on the margin is not inside
-    assert stats.tost([1.5, 2.5], [1.0, 2.0], 0.6).equivalent
+    assert stats.tost([1.5, 2.5] * 3, [1.0, 2.0] * 3, 0.6).equivalent
+    assert not stats.tost([1.5, 2.5, 3.5, 4.5, 5.5], [1.0, 2.0, 3.0, 4.0, 5.0], 0.6).equivalent  # too few to say so
+
+
+# --- the grain of accuracies ----------------------------------------------------------------------------------------
+
+
+def naive_t(d: np.ndarray, grain: float) -> tuple[float, float, float]:
+    """Low end, high end and p-value with the standard deviation no smaller than half a step."""
+    error = max(d.std(ddof=1), grain / 2) / np.sqrt(d.size)
+    half = oracle.t.ppf(0.975, d.size - 1) * error
+    return d.mean() - half, d.mean() + half, 2 * oracle.t.sf(abs(d.mean()) / error, d.size - 1)
+
+
+@pytest.mark.parametrize("counts", [[3, 3], [5, 5, 5], [0, 1, 0, 0], [2, 7, 1]])
+def test_trials_move_in_steps_and_no_standard_deviation_is_less_than_half_a_step(counts):
+    d = np.array(counts) / 10
+    a, b = d + 0.5, np.full(d.size, 0.5)
+    for grain in (0.1, 0.5):
+        test = stats.paired_t(a, b, grain=grain)
+        assert (*test.ci95, test.p_value) == pytest.approx(naive_t(d, grain))
+        assert test.sd == pytest.approx(d.std(ddof=1), abs=1e-15)
+        assert stats.cohen_dz(a, b, grain=grain) == pytest.approx(d.mean() / max(d.std(ddof=1), grain / 2))
+        assert stats.summary(d, grain=grain).ci95 == pytest.approx(naive_t(d, grain)[:2])
+        assert stats.summary(d, grain=grain).sd == pytest.approx(d.std(ddof=1), abs=1e-15)
+    wide = np.array([0.1, 0.9, -0.4])
+    assert stats.paired_t(wide, 0 * wide, grain=0.1) == stats.paired_t(wide, 0 * wide)
+
+
+@pytest.mark.parametrize("images", [10, 30, 100, 1000])
+@pytest.mark.parametrize("trials", [2, 3, 4])
+def test_the_same_arm_twice_does_not_differ_more_often_than_promised(images, trials):
+    rng = np.random.default_rng(images)
+    a, b = rng.binomial(images, 0.85, (2, 40_000, trials)) / images
+    rejected = np.mean(stats.paired_t(a, b, grain=1 / images).p_value < 0.05)
+    assert rejected <= 0.053
+    if trials == 2 and images <= 100:
+        assert np.mean(stats.paired_t(a, b).p_value < 0.05) > 0.055  # what happens without
 
 
 # --- multiplicity ------------------------------------------------------------------------------------------------
@@ -339,6 +376,8 @@ def test_benjamini_hochberg_is_scipys():
     [
         (lambda: stats.paired_t([1.0, 2.0], [1.0, 2.0, 3.0]), "b: shape"),
         (lambda: stats.paired_t([1.0, NAN], [1.0, 2.0]), "a: 1 of 2 values"),
+        (lambda: stats.paired_t([1.0, 2.0], [1.0, 2.0], grain=-0.1), "grain: -0.1 is not allowed; give a step of at"),
+        (lambda: stats.summary([1.0, 2.0], grain=NAN), "grain: nan is not allowed"),
         (lambda: stats.welch([1.0, 2.0], [1.0, np.inf]), "b: 1 of 2 values"),
         (lambda: stats.welch(np.ones((2, 3)), np.ones(3)), "b: shape"),
         (lambda: stats.sign_flip(np.ones((2, 3)), np.ones((2, 3))), "a: shape"),
