@@ -135,7 +135,7 @@ class Storage:
                 raise DataError(f"out: {str(self)!r} cannot be read ({why(error)})") from error
             raise self._refused(error) from error
         marker = f"{self._place(key.rstrip('/'))}/"  # an object that some tools of S3 make for an empty folder
-        return sorted(name.rstrip("/").rpartition("/")[2] for name in found if name != marker)
+        return sorted({name.rstrip("/").rpartition("/")[2] for name in found if name != marker})
 
     def prepare(self) -> None:
         """Make the folder, where there are folders."""

@@ -175,13 +175,13 @@ def test_names_and_removal(system: Any, url: str) -> None:
     storage = Storage(url)
     for key in ("", "a", "ab", "a-b", "d/", "d/e"):  # "" and "d/": what consoles make for empty folders
         system.pipe_file(f"{url}/{key}", b"")
-    assert storage.names() == ["a", "a-b", "ab", "d"]
     assert storage.names("d") == ["e"]
     assert storage.names("none") == []
+    assert storage.names() == ["a", "a-b", "ab", "d"]
     others = fsspec.filesystem("s3", skip_instance_cache=True)
     others.pipe_file(f"{url}/d/f", b"")
     others.pipe_file(f"{url}/new", b"")
-    for key in ("a", "new", "d", "none"):
+    for key in ("new", "a", "d", "none"):
         storage.remove(key)
     assert storage.names() == ["a-b", "ab"]
     assert keys(system, url) - {""} == {"a-b", "ab"}
@@ -199,6 +199,8 @@ def test_wrong_bucket(bucket: str, why: str, system: Any) -> None:
     for call in (lambda: check_can_hold(url, make_study()), lambda: load(url), lambda: open_store(url)):
         with pytest.raises(InputError, match=rf"^out: '{url}' cannot be read \({why}\); give another folder$"):
             call()
+    with pytest.raises((InputError, DataError), match=rf"cannot be read \({why}\)"):
+        Storage(url).read("a")
     with pytest.raises(DataError, match=rf"^{url}/a/b: cannot be written \({why}\); what was finished is kept"):
         Storage(url).write("a/b", b"x")
     with pytest.raises(DataError, match=rf"^{url}/a/b: cannot be written \({why}\); what was finished is kept"):
