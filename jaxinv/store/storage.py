@@ -123,19 +123,28 @@ class Storage:
 
     def names(self, key: str = "") -> list[str]:
         """What lies directly in the folder, or in one of its folders, sorted; nothing where there is no such folder."""
+        key = key.rstrip("/")
         self._system.invalidate_cache()
         try:
-            found = list(map(str, self._call("ls", key.rstrip("/"), detail=False)))
+            if self.local is not None:
+                return sorted(os.listdir(self.local / key))
+            found = self._call("ls", key, detail=True)
         except refusals() as error:
-            if isinstance(error, FileNotFoundError) and code(error) != "NoSuchBucket":
+            if isinstance(error, (FileNotFoundError, NotADirectoryError)) and code(error) != "NoSuchBucket":
                 return []
             if key:
                 raise DataError(f"{self.path(key)}: cannot be read ({why(error)})") from error
             if self.local is None and is_failure(error):
                 raise DataError(f"out: {str(self)!r} cannot be read ({why(error)})") from error
             raise self._refused(error) from error
-        marker = f"{self._place(key.rstrip('/'))}/"  # an object that some tools of S3 make for an empty folder
-        return sorted({name.rstrip("/").rpartition("/")[2] for name in found if name != marker})
+        # Some tools make an empty object that stands for a folder: "bucket/run/", which is listed in the folder itself.
+        itself = self._place(key)
+        names = [
+            entry["name"].rstrip("/")
+            for entry in found
+            if entry["name"] != f"{itself}/" and (entry["name"] != itself or entry["type"] == "file")
+        ]
+        return sorted({name.rpartition("/")[2] for name in names})
 
     def prepare(self) -> None:
         """Make the folder, where there are folders."""
