@@ -14,7 +14,8 @@ from jaxinv.data import load_dataset
 from jaxinv.engine import runner
 from jaxinv.errors import InputError
 from jaxinv.experiments.inversion import ARMS, EVALUATIONS, FRESH, PUBLISHED, UPDATES, WRITTEN, studies
-from jaxinv.results.cells import cell, mean_over_steps
+from jaxinv.results.cells import Cell, cell, mean_over_steps
+from jaxinv.stats.few_trials import FEWEST, too_few
 from jaxinv.study import Study
 from jaxinv.training import weight_change
 from jaxinv.utils.files import write_json
@@ -89,8 +90,9 @@ def summarise_chains(results: xr.Dataset) -> dict[str, Any]:
     means = mean_over_steps(results)
     figures: dict[str, Any] = {"chains": results.sizes["trial"]}
     for arm in ARMS:
-        values = cell(means, arm).accuracy
-        figures[arm] = summarise_arm(values) | {"z": jsonable(stats.published_z(PUBLISHED[arm], values))}
+        chains = cell(means, arm)
+        z = stats.published_z(PUBLISHED[arm], chains.accuracy) if chains.trials.size >= FEWEST else None
+        figures[arm] = summarise_arm(chains) | {"z": jsonable(z)}
     return figures
 
 
@@ -98,16 +100,15 @@ def summarise_trials(results: xr.Dataset) -> dict[str, Any]:
     """Each arm over trials, and the paired difference, normal minus inverted."""
     pair = stats.compare(results, *ARMS)
     figures: dict[str, Any] = {"trials": results.sizes["trial"]}
-    figures |= {arm: summarise_arm(cell(results, arm).accuracy) for arm in ARMS}
-    figures["difference"] = jsonable(
-        {"mean": pair.difference, "ci95": pair.ci95, "p_value": pair.p_value, "effect_size": pair.effect_size}
-    )
+    figures |= {arm: summarise_arm(cell(results, arm)) for arm in ARMS}
+    names = ("ci95", "ci95_anytime", "p_value", "p_anytime", "effect_size", "enough")
+    figures["difference"] = jsonable({"mean": pair.difference} | {name: getattr(pair, name) for name in names})
     return figures
 
 
-def summarise_arm(values: np.ndarray) -> dict[str, Any]:
-    """Mean, standard deviation and 95 % interval of the mean."""
-    summary = stats.summary(values)
+def summarise_arm(found: Cell) -> dict[str, Any]:
+    """Mean, standard deviation and 95 % interval of the mean accuracy."""
+    summary = stats.cell_summary(found).accuracy
     return jsonable({"mean": summary.mean, "sd": summary.sd, "ci95": summary.ci95})
 
 
@@ -141,6 +142,8 @@ def table(summary: dict[str, Any]) -> str:
         change = summary["weight_delta"][arm]
         moved.append([arm, *(number(change[name], ".5f") for name in ("border_max", "border_mean", "centre_mean"))])
     trials.append(["difference", number(gap["mean"], ".5f"), "", interval(gap["ci95"], ".5f")])
+    test = f"paired t-test: p {p_value(gap['p_value'])}; effect size d_z {number(gap['effect_size'], '.2f')}"
+    test = test if gap["enough"] else too_few(fresh["trials"])
     return plain(f"""MNIST softmax regression, SGD 0.5, batches of 100: normal against inverted pixels
 
 As written: {written["chains"]} chains of {UPDATES * EVALUATIONS:,} updates, each the mean of {EVALUATIONS} evaluations
@@ -148,7 +151,7 @@ As written: {written["chains"]} chains of {UPDATES * EVALUATIONS:,} updates, eac
 
 Independent: {fresh["trials"]} fresh trials of {UPDATES} updates
 {text_table(trials)}
-paired t-test: p {p_value(gap["p_value"])}; effect size d_z {number(gap["effect_size"], ".2f")}
+{test}
 
 Weight change: max over classes of |W_begin - W_end|, mean over the fresh trials
 {text_table(moved)}

@@ -10,6 +10,7 @@ from jaxinv.report.pages import methods_section, provenance_section, short_title
 from jaxinv.report.sections import Page, Table
 from jaxinv.report.sentences import verdict
 from jaxinv.report.study import StoredStudy
+from jaxinv.stats.few_trials import FEWEST, too_few
 from jaxinv.utils.text import interval, listed, number, plural
 
 
@@ -72,7 +73,10 @@ def replicated(chains: StoredStudy) -> str:
             f"{chains.published[arm]} ({place})"
         )
     odd = [arm for arm, z in chains.z.items() if abs(z) >= ODD]
-    if not np.isfinite(list(chains.z.values())).all():
+    if chains.done < FEWEST:
+        few = too_few(chains.done, "chain")
+        judgement = f"{few[0].upper()}{few[1:]}."
+    elif not np.isfinite(list(chains.z.values())).all():
         judgement = "More chains are needed to say how usual the published figures are."
     elif odd:
         judgement = f"The published figure for {listed(odd)} lies outside the spread of these chains."
@@ -95,6 +99,9 @@ def both_readings(studies: Sequence[StoredStudy]) -> str:
             f"With {low} inputs accuracy is lower than with {high} ones under both readings of the published text, but "
             f"not by the same amount: by {gaps}."
         )
+    if not all(pair.enough for pair in pairs):
+        fewest = min(pairs, key=lambda pair: pair.n)
+        return f"Whether the two readings of the published text agree is open: {too_few(fewest.n)}."
     if not any(pair.significant for pair in pairs):
         return "Neither reading of the published text shows a difference between its arms."
     return "The two readings of the published text do not agree."

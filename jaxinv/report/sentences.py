@@ -12,6 +12,7 @@ from jaxinv.arm import Arm, arm_text
 from jaxinv.report.arms import change_text, rates_text, unusual_sentence
 from jaxinv.report.study import StoredStudy
 from jaxinv.stats import Comparison
+from jaxinv.stats.few_trials import FEWEST, too_few
 from jaxinv.stats.pair_figures import COVERS
 from jaxinv.study import LATER_FIELDS
 from jaxinv.utils.text import interval, listed, number, p_value, plural
@@ -55,6 +56,11 @@ def difference(pair: Comparison) -> str:
             f"In the only trial, accuracy is {number(pair.mean_a)} under {a} and {number(pair.mean_b)} under {b}; one "
             "trial says nothing about how far another would differ."
         )
+    if not pair.enough:
+        return (
+            f"Mean accuracy is {number(pair.mean_a)} under {a} and {number(pair.mean_b)} under {b}, but "
+            f"{too_few(pair.n, 'paired trial')}."
+        )
     if pair.difference == 0 and not np.isfinite(pair.pairing_gain):  # the differences do not vary
         return (
             f"{a} and {b} give the same accuracy in every one of {pair.n:,} trials, {number(pair.mean_a)} on average."
@@ -83,7 +89,8 @@ def verdict(study: StoredStudy) -> list[str]:
     if len(study.arms) == 1:
         (cell,) = study.best.values()
         s = cell.accuracy
-        lines.append(f"Accuracy is {number(s.mean)} under {cell.arm}, 95% interval {interval(s.ci95)}.")
+        few = f"; {too_few(s.n)}" if s.n < FEWEST else ""
+        lines.append(f"Accuracy is {number(s.mean)} under {cell.arm}, 95% interval {interval(s.ci95)}{few}.")
     elif len(pairs) == 1:
         lines.append(difference(pairs[0]))
     else:
@@ -93,7 +100,11 @@ def verdict(study: StoredStudy) -> list[str]:
             f"Of {len(study.arms)} arms, {ranked[0].arm} scores highest, {top}, and {ranked[-1].arm} lowest, {last}."
         )
         shown = sum(pair.significant for pair in pairs)
-        lines.append(f"{shown} of {plural(len(pairs), 'pair')} of arms differ beyond chance (Holm-adjusted p < 0.05).")
+        fewest = min(pair.n for pair in pairs)
+        few = f"; {too_few(fewest, 'paired trial')}" if fewest < FEWEST else ""
+        lines.append(
+            f"{shown} of {plural(len(pairs), 'pair')} of arms differ beyond chance (Holm-adjusted p < 0.05){few}."
+        )
     if study.tuned:
         counts = set(study.tried.values())
         if len(counts) == 1:
@@ -142,7 +153,8 @@ def methods(study: StoredStudy) -> str:
         sentences.append(
             "Means are given with 95% t intervals over trials; arms are compared by the paired t-test on the "
             f"differences trial by trial{adjusted}, with d_z, their mean over their standard deviation, as the effect "
-            "size."
+            "size. Beside them stand anytime-valid intervals and p-values (a normal mixture, asymptotic; "
+            "arXiv:2103.06476), which hold however often the run was looked at and grown."
         )
     else:
         sentences.append("The mean is given with its 95% t interval over trials.")

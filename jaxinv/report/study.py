@@ -12,9 +12,10 @@ import xarray as xr
 
 from jaxinv import stats
 from jaxinv.report.arms import DescribedArms, plain_name
-from jaxinv.results.cells import best_rates, distinct_cells, mean_over_steps
+from jaxinv.results.cells import best_rates, cell, distinct_cells, mean_over_steps
 from jaxinv.results.selection import arm_names, check_results, done_trials, learning_rates, steps
 from jaxinv.stats import CellSummary, Comparison
+from jaxinv.stats.few_trials import FEWEST
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -111,13 +112,11 @@ class StoredStudy:
 
     @cached_property
     def z(self) -> dict[str, float]:
-        """arm -> where its published figure falls in the distribution over trials."""
-        accuracy = self.outcomes["accuracy"]
+        """arm -> where its published figure falls in the distribution over trials; NaN where they are too few."""
+        found = {arm: cell(self.outcomes, arm, learning_rate=self.best_rates[arm]).accuracy for arm in self.published}
         return {
-            arm: stats.published_z(
-                value, accuracy.sel(arm=arm, learning_rate=self.best_rates[arm]).isel(step=0).values.astype(np.float64)
-            )
-            for arm, value in self.published.items()
+            arm: stats.published_z(self.published[arm], values) if values.size >= FEWEST else float("nan")
+            for arm, values in found.items()
         }
 
     @property

@@ -3,10 +3,14 @@
 import json
 from collections.abc import Sequence
 
+import numpy as np
+
 from jaxinv import stats
 from jaxinv.report.sections import Table
 from jaxinv.report.study import StoredStudy
 from jaxinv.results.selection import test_arm_names, transfer_values
+from jaxinv.stats.few_trials import FEWEST, TOO_FEW
+from jaxinv.stats.pair_figures import WHICH
 from jaxinv.utils.text import interval, number, p_value
 
 LEVEL = "95% interval"
@@ -59,20 +63,32 @@ def pairs_table(study: StoredStudy) -> Table:
     many, adjusted = len(study.rates) > 1, len(study.comparisons) > 1
     head = ["a", "b", *(["rate a", "rate b"] if many else []), "n", f"a − b\n{LEVEL}", "p"]
     head += ["p Holm"] if adjusted else []
-    head += ["p Wilcoxon", "p sign-flip", "d_z", "P(a > b)", "correlation", "diverged"]
+    head += ["anytime interval\nand p", "p Wilcoxon\np sign-flip", "d_z", "P(a > b)", "correlation", "diverged"]
     rows = []
     for c in study.comparisons:
         row = [*c.arms, *([f"{rate:g}" for rate in c.rate] if many else []), f"{c.n:,}"]
-        row += [f"{number(c.difference, '+.4f')}\n{interval(c.ci95, '+.4f')}", p_value(c.p_value)]
-        row += [p_value(c.p_adjusted)] if adjusted else []
-        row += [p_value(c.p_wilcoxon), p_value(c.p_permutation), number(c.effect_size, ".3g")]
+        row += [f"{number(c.difference, '+.4f')}\n{interval(c.ci95, '+.4f')}", _p(c, c.p_value)]
+        row += [_p(c, c.p_adjusted)] if adjusted else []
+        ends = interval(c.ci95_anytime, "+.4f") if np.isfinite(c.ci95_anytime).all() else TOO_FEW
+        row += [f"{ends}\n{_p(c, c.p_anytime)}" if c.enough else TOO_FEW]
+        row += [
+            f"{_p(c, c.p_wilcoxon)}\n{_p(c, c.p_permutation)}" if c.enough else TOO_FEW,
+            number(c.effect_size, ".3g"),
+        ]
         row += [number(c.superiority, ".3g"), number(c.correlation, ".3g"), f"{c.diverged_either:,} of {c.done:,}"]
         rows.append(row)
     note = (
-        "p belongs to the paired t-test. d_z is the mean of the differences over their standard deviation; P(a > b) "
+        f"p belongs to the paired t-test. Which to read: {WHICH}. "
+        f"Fewer than {FEWEST} trials are too few for any p, fewer than {stats.first_look()} for the anytime interval. "
+        "d_z is the mean of the differences over their standard deviation; P(a > b) "
         "counts ties as half; correlation is between the two arms over trials."
     )
     return Table("Differences, trial by trial", head, rows, 2, (), note)
+
+
+def _p(pair: stats.Comparison, p: float) -> str:
+    """A p-value of a pair that has trials enough for one."""
+    return p_value(p) if pair.enough else TOO_FEW
 
 
 def provenance_table(study: StoredStudy) -> Table:

@@ -9,6 +9,7 @@ import xarray as xr
 from jaxinv import stats
 from jaxinv.report.arms import DescribedArms, change_text, plain_name
 from jaxinv.results import cells, test_arm_names, transfer_values
+from jaxinv.stats.few_trials import FEWEST, too_few
 from jaxinv.utils.jsonable import jsonable
 from jaxinv.utils.tables import WIDTH, text_rows, text_table
 from jaxinv.utils.text import interval, number, plain
@@ -88,7 +89,8 @@ def run_table(summary: dict[str, Any]) -> str:
     transfer = f"\n\n{_transfer_table(rows, many_rates)}" if "transfer" in rows[0] else ""
     kept = summary["there"]
     there = f"{kept} of {trials} trials were there already. " if kept else ""
-    return f"{title}\n\n{plain(text_table([head, *lines]))}{transfer}\n\n{there}{spent(seconds)}"
+    few = f"\n\n{too_few(trials)}" if trials < FEWEST and len(rows) > 1 else ""
+    return f"{title}\n\n{plain(text_table([head, *lines]))}{few}{transfer}\n\n{there}{spent(seconds)}"
 
 
 def _transfer_table(rows: Sequence[dict[str, Any]], many_rates: bool) -> str:

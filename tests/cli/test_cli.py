@@ -249,7 +249,10 @@ def test_replicate_makes_everything_that_it_promises(tmp_path: Path) -> None:
     assert summary["independent"]["trials"] == 6
     assert summary["independent"]["normal"]["mean"] == pytest.approx(0.8757, abs=0.02)
     assert summary["independent"]["inverted"]["mean"] < 0.55
-    assert set(summary["independent"]["difference"]) == {"mean", "ci95", "p_value", "effect_size"}
+    names = {"mean", "ci95", "ci95_anytime", "p_value", "p_anytime", "effect_size", "enough"}
+    assert set(summary["independent"]["difference"]) == names
+    assert summary["independent"]["difference"]["enough"]
+    assert summary["as_written"]["normal"]["z"] is None  # of two chains
     assert summary["weight_delta"]["normal"]["border_max"] == 0.0
     assert summary["weight_delta"]["inverted"]["border_mean"] > 0.05
     assert set(summary["seconds"]) == {"compile", "train", "total"}

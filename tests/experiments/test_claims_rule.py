@@ -64,18 +64,27 @@ def test_verdict_is_where_the_interval_lies(margin):
 
 def test_equivalence_is_refuted_on_either_side():
     for sign in (1, -1):
-        assert judged("within", mean_of(sign * np.array([0.9, 1.0, 1.1, 1.0])), 0.5) == "refuted"
+        assert judged("within", mean_of(sign * np.array([0.9, 1.0, 1.1, 1.0, 0.9, 1.1])), 0.5) == "refuted"
 
 
 def test_too_few_trials_decide_nothing():
-    for values in ([], [0.7]):
+    for values in ([], [0.7], [0.7, 0.7], [0.69, 0.7, 0.71, 0.7, 0.7]):
         assert judged("above", mean_of(values), 0.0) == "inconclusive"
         assert judged("within", mean_of(values), 1.0) == "inconclusive"
     assert verdict([UNTESTED]) == "inconclusive"
 
 
+def test_six_trials_may_decide_and_five_are_said_to_be_too_few():
+    near = np.array([0.69, 0.7, 0.71, 0.7, 0.7, 0.7])
+    gain = Criterion(figure="the gain", region="above", margin=0.5)
+    assert judged("above", mean_of(near), 0.5) == "supported"
+    assert judged("above", factor(np.exp(near[:5]), np.ones(5)), 1.1) == "inconclusive"
+    assert gain.compare(mean_of(near[:5])).endswith("; n = 5 is too few to say whether it is more than 0.5.")
+    assert gain.compare(mean_of(near)).endswith("], more than 0.5.")
+
+
 def test_trials_that_all_agree_decide_at_once():
-    same = mean_of([0.25, 0.25, 0.25])
+    same = mean_of([0.25] * 6)
     assert same.ci95 == (0.25, 0.25)
     assert [judged("above", same, margin) for margin in (0.2, 0.25, 0.3)] == ["supported", "inconclusive", "refuted"]
     assert [judged("within", same, margin) for margin in (0.2, 0.3)] == ["refuted", "supported"]
@@ -128,11 +137,11 @@ def test_rule_and_comparison_name_the_same_region(region, words):
     criterion = Criterion(figure="the share", region=region, margin=0.1, unit="%")
     assert words in criterion.sentence
     for value in (-0.5, 0.0, 0.5):
-        found = mean_of(value + np.array([-0.001, 0.0, 0.001]))
+        found = mean_of(value + np.array([-0.001, 0.0, 0.001, 0.0, 0.0, 0.0]))
         said, out = criterion.compare(found), verdict([criterion.apply(found)])
         assert said.startswith(f"The share is {100 * value:.3g}% [")
         assert said.endswith(f"], {words}." if out == "supported" else f"], not {words}.")
-    wide = mean_of([-3.0, 0.1, 3.2])
+    wide = mean_of([-3.0, 0.1, 3.2] * 2)
     assert criterion.compare(wide).endswith(f"; that leaves open whether it is {words}.")
     assert criterion.compare(mean_of([])) == "The share could not be estimated."
 

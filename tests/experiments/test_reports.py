@@ -86,6 +86,20 @@ def test_replication_is_judged_by_the_spread_of_chains(away, words):
     assert words in replication({"as_written": results, "independent": study_results(Study(trials=6))}, published)
 
 
+@pytest.mark.parametrize("chains", [2, 5])
+def test_too_few_chains_do_not_replicate(chains):
+    results = study_results(Study(steps=100, eval_every=50, trials=chains))
+    means = results.accuracy.values[:, 0].astype(np.float64).mean(axis=(1, 2))
+    published = dict(zip(PUBLISHED, means.tolist(), strict=True))
+    page = replication({"as_written": results, "independent": study_results(Study(trials=12))}, published)
+    assert f"{chains} chains are too few to speak; 6 or more are needed." in page
+    assert "they replicate" not in page
+    assert "(z = " not in page
+    assert "Whether the two readings of the published text agree is open" in page
+    page = replication({"as_written": results.isel(trial=[0]), "independent": results}, published)
+    assert "1 chain is too few to speak" in page
+
+
 def test_markdown_shows_figures_that_are_there(tmp_path):
     replicated(tmp_path)
     write_report(tmp_path)

@@ -25,6 +25,7 @@ from jaxinv.report import (
     render_markdown,
     sections,
     study_page,
+    terminal,
     write_page,
 )
 from jaxinv.report.writing import COLUMNS, values_csv
@@ -102,12 +103,43 @@ def test_figures_of_the_tables_are_those_of_stats():
         assert column(arms, "sd")[row] == f"{values.std(ddof=1):.4f}"
         assert column(arms, "n")[row] == "20"
     for row, pair in enumerate(stats.compare_all(results)):
+        assert column(pairs, "anytime interval\nand p")[row] == f"too few\n{pair.p_anytime:.4f}"
         difference, interval = column(pairs, "a − b\n95% interval")[row].replace("−", "-").split("\n")
         assert difference == f"{pair.difference:+.4f}"
         assert interval == f"[{pair.ci95[0]:+.4f}, {pair.ci95[1]:+.4f}]"
         assert column(pairs, "d_z")[row].replace("−", "-") == f"{pair.effect_size:.3g}"
-        for head, p in (("p", pair.p_value), ("p Holm", pair.p_adjusted), ("p Wilcoxon", pair.p_wilcoxon)):
-            assert float(column(pairs, head)[row]) == pytest.approx(p, rel=0.06, abs=0)
+        others = column(pairs, "p Wilcoxon\np sign-flip")[row].split("\n")
+        shown = (column(pairs, "p")[row], column(pairs, "p Holm")[row], *others)
+        expected = (pair.p_value, pair.p_adjusted, pair.p_wilcoxon, pair.p_permutation)
+        assert [float(p) for p in shown] == pytest.approx(expected, rel=0.06, abs=0)
+
+
+def test_anytime_figures_stand_beside_the_fixed_ones():
+    results = study_results(Study(trials=80))
+    page = Reader(render(results))
+    (pair,) = stats.compare_all(results)
+    interval, p = column(page.tables[1], "anytime interval\nand p")[0].replace("−", "-").split("\n")
+    assert interval == f"[{pair.ci95_anytime[0]:+.4f}, {pair.ci95_anytime[1]:+.4f}]"
+    assert float(p) == pytest.approx(pair.p_anytime, rel=0.06)
+    assert "the anytime interval and p where you looked and then added trials" in page.text
+
+
+@pytest.mark.parametrize("trials", [2, 5])
+def test_too_few_trials_give_no_verdict(trials):
+    said = f"{trials} paired trials are too few to speak; 6 or more are needed"
+    two, three = (
+        Reader(render(study_results(Study(arms=arms, trials=trials))))
+        for arms in (("normal", "inverted"), ("normal", "inverted", "raw"))
+    )
+    for page in (two, three):
+        assert said in page.text
+        for head in ("p", "anytime interval\nand p", "p Wilcoxon\np sign-flip"):
+            assert set(column(page.tables[1], head)) == {"too few"}
+    assert "0 of 3 pairs of arms differ beyond chance" in three.text
+    assert "The difference, normal minus inverted" not in two.text
+    alone = Reader(render(study_results(Study(arms=("normal",), trials=trials))))
+    assert f"{trials} trials are too few to speak" in alone.text
+    assert "too few to speak" not in render(study_results(Study(trials=6)))
 
 
 def test_each_arm_is_compared_at_its_best_learning_rate():
@@ -404,3 +436,11 @@ def test_what_makes_no_sense_is_refused_in_one_line(tmp_path):
     results = study_results(Study(trials=3)).assign(done=("trial", np.zeros(3, bool)))
     with pytest.raises(DataError, match="none of 3 trials is done"):
         render(results)
+
+
+@pytest.mark.parametrize("trials", [2, 5, 6])
+def test_a_runs_table_says_when_its_trials_are_too_few(trials):
+    results = study_results(Study(trials=trials))
+    results.attrs |= {"seconds": json.dumps({"total": 1.0, "compile": 0.5, "train": 0.5}), "plan": "", "there": 0}
+    said = terminal.run_table(terminal.run_summary(results.assign_attrs(computed=trials)))
+    assert (f"\n{trials} trials are too few to speak; 6 or more are needed\n" in said) == (trials < 6)

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from jaxinv import stats
+from jaxinv.stats.few_trials import FEWEST
 
 LEVEL = 0.025
 """Of each one-sided test; an interval of 95% leaves so much out on either side."""
@@ -37,7 +38,10 @@ class Estimate(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Mean:
-    """A mean with its standard error and degrees of freedom. All NaN where n does not allow them."""
+    """A mean with its standard error and degrees of freedom. All NaN where n does not allow them.
+
+    There are no p-values of fewer than six trials, but for figures that are no matter of chance (`exact`).
+    """
 
     value: float
     error: float
@@ -56,7 +60,7 @@ class Mean:
         """See `Estimate`."""
         from scipy import special
 
-        if np.isnan(self.error) or np.isnan(self.value):
+        if np.isnan(self.error) or np.isnan(self.value) or (self.n < FEWEST and not np.isnan(self.df)):
             return NAN
         if self.error == 0:
             return float(self.value <= margin)

@@ -75,8 +75,10 @@ class Criterion:
 
         >>> from jaxinv.experiments.claims.estimates import mean_of
         >>> gain = Criterion(figure="the gain", region="above", margin=0.5, unit="points")
+        >>> gain.compare(mean_of([0.9, 1.0, 1.1] * 2))
+        'The gain is 1 [0.906, 1.09], more than 0.5 points.'
         >>> gain.compare(mean_of([0.9, 1.0, 1.1]))
-        'The gain is 1 [0.752, 1.25], more than 0.5 points.'
+        'The gain is 1 [0.752, 1.25]; n = 3 is too few to say whether it is more than 0.5 points.'
         """
         place = {"supported": ", ", "refuted": ", not ", "inconclusive": "; that leaves open whether it is "}
         low, high = estimate.ci95
@@ -84,6 +86,9 @@ class Criterion:
         subject = f"{self.figure[:1].upper()}{self.figure[1:]}"
         if np.isnan(estimate.value):
             return f"{subject} could not be estimated."
+        if np.isnan(self.apply(estimate).inside):
+            where = f"; n = {estimate.n} is too few to say whether it is {self._region}"
+            return f"{subject} is {self._told(estimate.value)}{interval}{where}."
         where = f"{place[verdict([self.apply(estimate)])]}{self._region}"
         return f"{subject} is {self._told(estimate.value)}{interval}{where}."
 

@@ -29,18 +29,18 @@ def independent(cache: StudyCache) -> StudyResults:
 
 def chains(cache: StudyCache) -> StudyResults:
     """Chains of 5,000 updates evaluated every 50: the published script's."""
-    return cache.run("as_written", cache.study(steps=5000, eval_every=50, trials=cache.trials(4, 20)))
+    return cache.run("as_written", cache.study(steps=5000, eval_every=50, trials=cache.trials(6, 20)))
 
 
 def rates(cache: StudyCache) -> StudyResults:
     """50 updates at learning rates from 1/256 to 8."""
     arms = ("normal", "inverted", *SCALED, *SCALED.values())
-    return cache.run("rates", cache.study(arms=arms, learning_rate=RATES, trials=cache.trials(8, 100)))
+    return cache.run("rates", cache.study(arms=arms, learning_rate=RATES, trials=cache.trials(12, 100)))
 
 
 def long_rates(cache: StudyCache) -> StudyResults:
     """Ten times as long."""
-    return cache.run("rates_500", cache.study(learning_rate=RATES, steps=500, trials=cache.trials(4, 40)))
+    return cache.run("rates_500", cache.study(learning_rate=RATES, steps=500, trials=cache.trials(12, 40)))
 
 
 def centred(cache: StudyCache) -> StudyResults:
@@ -77,7 +77,7 @@ def lit(cache: StudyCache, strength: float) -> StudyResults:
     """Statistics of the dataset against those of each image, in steady or in changing light."""
     arms = ("channel_zscore", "image_standardize")
     study = cache.study(
-        arms=arms, learning_rate=octaves(1 / 128, 0.5), illumination=strength, trials=cache.trials(10, 100)
+        arms=arms, learning_rate=octaves(1 / 128, 0.5), illumination=strength, trials=cache.trials(12, 100)
     )
     return cache.run("changing_light" if strength else "steady_light", study)
 
