@@ -1,7 +1,7 @@
 """Datasets: the bundled MNIST, tensorflow-datasets, `.npz` files, arrays; and their relighting."""
 
 from jaxinv.data.bundled import bundled_mnist
-from jaxinv.data.dataset import Dataset
+from jaxinv.data.dataset import Dataset, is_shared
 from jaxinv.data.describe import DatasetRow, describe_datasets
 from jaxinv.data.lighting import relight
 from jaxinv.data.loading import load_dataset
@@ -13,6 +13,7 @@ __all__ = [
     "DatasetRow",
     "bundled_mnist",
     "describe_datasets",
+    "is_shared",
     "load_dataset",
     "load_tfds",
     "read_npz",

@@ -177,6 +177,13 @@ def _frozen(array: np.ndarray) -> np.ndarray:
     return array
 
 
+def is_shared(array: Any) -> bool:
+    """Whether an array lies in a file that all processes of this machine map."""
+    while isinstance(array, np.ndarray):
+        array = array.base
+    return isinstance(array, memoryview) and isinstance(array.obj, FixedMap)
+
+
 def _is_immutable(array: Any) -> bool:
     while isinstance(array, np.ndarray):
         if array.flags.writeable:

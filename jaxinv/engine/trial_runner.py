@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 import jax
 import numpy as np
 
-from jaxinv.data import Dataset
+from jaxinv.data import Dataset, is_shared
 from jaxinv.engine.devices import Hardware, in_huge_pages
 from jaxinv.engine.keeping import NOTHING, Keeping, kept_values, named_leaves, schema_of, transfers
 from jaxinv.engine.program import Program, ProgramSpec, compiled_programs, replicated
@@ -27,6 +27,7 @@ from jaxinv.training.trial import TrialResult
 
 LOG = logging.getLogger(__name__)
 
+LARGE_BYTES = 256 << 20  # images of which workers on one machine share one copy, though huge pages would be 3 % faster
 MOST_PLACED = 4  # copies of one dataset that stay on the devices, for programs that read it differently
 
 _placed: WeakKeyDictionary[Dataset, dict[Any, Data]] = WeakKeyDictionary()
@@ -182,7 +183,7 @@ class TrialRunner:
                     if other[1] != self.devices or len(kept) >= MOST_PLACED:
                         del kept[other]
                 data = self.resolved.data(group, tile)
-                if self.hardware.cpu:
+                if self.hardware.cpu and not (data.x_train.nbytes > LARGE_BYTES and is_shared(data.x_train)):
                     data = data._replace(x_train=in_huge_pages(data.x_train))
                 kept[key] = jax.device_put(data, replicated(self.devices))
             return kept[key]

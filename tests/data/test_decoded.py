@@ -15,9 +15,14 @@ import numpy as np
 import pytest
 
 from jaxinv.data import Dataset, bundled, decoded, load_dataset, read_npz, user_cache
-from jaxinv.data.dataset import ARRAYS, FixedMap
+from jaxinv.data.dataset import ARRAYS, is_shared
 from jaxinv.data.decoded import Entry, decoded_once
+from jaxinv.engine import trial_runner
+from jaxinv.engine.devices import local_hardware
+from jaxinv.engine.resolve import resolve
+from jaxinv.engine.trial_runner import TrialRunner
 from jaxinv.errors import DataError, InputError
+from jaxinv.study import Study
 from jaxinv.utils.cache import own_cache_folder
 from tests.datasets import tiny
 
@@ -62,13 +67,6 @@ def entries(cache: Path) -> list[Path]:
     return [path for path in cache.iterdir() if path.is_dir()]
 
 
-def is_mapped(array: np.ndarray) -> bool:
-    base: Any = array
-    while isinstance(base, np.ndarray):
-        base = base.base
-    return isinstance(base, memoryview) and isinstance(base.obj, FixedMap)
-
-
 def assert_same(data: Dataset, expected: Dataset) -> None:
     for name in ARRAYS:
         np.testing.assert_array_equal(getattr(data, name), getattr(expected, name))
@@ -82,7 +80,7 @@ def test_a_file_is_decoded_once_and_mapped_then(cache: Path, path: Path, monkeyp
         data = load_dataset(path)
         assert_same(data, tiny())
         assert data.name == "data.npz"
-        assert all(is_mapped(getattr(data, name)) for name in ARRAYS)
+        assert all(is_shared(getattr(data, name)) for name in ARRAYS)
         with pytest.raises(ValueError, match="read-only"):
             data.x_train[0] = 0
     assert decoded_files == [path]
@@ -92,7 +90,7 @@ def test_a_file_is_decoded_once_and_mapped_then(cache: Path, path: Path, monkeyp
     assert [item.name for item in cache.iterdir()] == [entry.name]
 
 
-def test_jax_needs_no_copy_of_what_is_mapped(cache: Path, path: Path) -> None:
+def test_jax_needs_no_copy_of_what_is_shared(cache: Path, path: Path) -> None:
     data = load_dataset(path)
     assert all(getattr(data, name).ctypes.data % 64 == 0 for name in ARRAYS)
 
@@ -298,7 +296,7 @@ def test_files_that_another_machine_could_remove_are_read_instead(
     for _ in range(2):
         data = load_dataset(path)
         assert_same(data, tiny())
-        assert not is_mapped(data.x_train)
+        assert not is_shared(data.x_train)
     assert len(decoded_files) == 1
 
 
@@ -353,7 +351,7 @@ def test_the_bundled_mnist_is_kept(cache: Path, monkeypatch: pytest.MonkeyPatch)
     with monkeypatch.context() as patch:
         patch.setattr(bundled, "read_packed", None)
         data = load_anew()
-    assert is_mapped(data.x_train)
+    assert is_shared(data.x_train)
     assert np.shares_memory(data.x_train, bundled.bundled_mnist().x_train)
     x_train, _, _, y_test = bundled.read_packed(bundled.PACKED, bundled.PACKED_SHA256)
     np.testing.assert_array_equal(data.x_train[..., 0], x_train[5_000:])
@@ -364,3 +362,20 @@ def test_a_limit_is_never_passed_by(cache: Path, path: Path) -> None:
     load_dataset(path)
     with pytest.raises(InputError, match="are not allowed; give at most 1,000"):
         read_npz(path, limit=1000)
+
+
+def test_large_images_that_are_mapped_are_read_where_they_are(
+    cache: Path, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the processor's own device; small ones are copied into large pages."""
+    monkeypatch.setattr(trial_runner, "LARGE_BYTES", 0)
+    data = load_dataset(path)
+    placed = TrialRunner(resolve(Study(dataset=data, batch_size=10)), local_hardware(1), None)
+    placed._prepare()
+    images = placed._ready[0][2][-1].x_train
+    assert images.unsafe_buffer_pointer() == data.x_train.ctypes.data
+    monkeypatch.undo()
+    trial_runner._placed.clear()
+    copied = TrialRunner(resolve(Study(dataset=data, batch_size=10)), local_hardware(1), None)
+    copied._prepare()
+    assert copied._ready[0][2][-1].x_train.unsafe_buffer_pointer() != data.x_train.ctypes.data
