@@ -27,7 +27,7 @@ CLIENTS = {
     "google.auth.exceptions": ["GoogleAuthError"],
     "paramiko.ssh_exception": ["SSHException"],
 }
-"""What else clients raise, by module; these are not among Python's own exceptions for files."""
+"""What else clients raise, in some of their versions, by module."""
 BROKEN = {getattr(errno, name, None) for name in ("EBUSY", "EDQUOT", "EIO", "ENOSPC", "EREMOTEIO")}
 
 
@@ -81,13 +81,8 @@ def call(system: Any, name: str, *args: Any, size: int = 0, **options: Any) -> A
 
 def refusals() -> tuple[type[Exception], ...]:
     """How file systems say no: what their clients raise, of those that have been imported."""
-    found = [
-        getattr(sys.modules[module], name)
-        for module, names in CLIENTS.items()
-        for name in names
-        if module in sys.modules
-    ]
-    return *REFUSALS, *found
+    found = (getattr(sys.modules.get(module), name, None) for module, names in CLIENTS.items() for name in names)
+    return *REFUSALS, *filter(None, found)
 
 
 def why(error: Exception) -> str:

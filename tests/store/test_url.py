@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import fsspec
@@ -16,7 +17,7 @@ import xarray as xr
 from fsspec.registry import _registry as registry
 
 from jaxinv.errors import DataError, InputError
-from jaxinv.store import check_can_hold, describe_progress, load, lock
+from jaxinv.store import check_can_hold, describe_progress, load, lock, remote
 from tests.store.test_store import check_values, fill, make_study, open_store, whole_run
 
 URL = "memory://bucket/runs/x"
@@ -91,6 +92,19 @@ def test_client_not_installed(url: str, client: str, extra: str, monkeypatch: py
     for call in (lambda: check_can_hold(url, make_study()), lambda: load(url), lambda: open_store(url)):
         with pytest.raises(InputError, match=says):
             call()
+
+
+def test_clients_of_any_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    class HttpError(Exception):
+        pass
+
+    client = ModuleType("gcsfs.retry")
+    client.__dict__["HttpError"] = HttpError  # and none of the others
+    monkeypatch.setitem(sys.modules, "gcsfs.retry", client)
+    assert HttpError in remote.refusals()
+    for module in remote.CLIENTS:
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    assert remote.refusals() == remote.REFUSALS
 
 
 def test_other_urls() -> None:
