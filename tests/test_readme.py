@@ -39,7 +39,7 @@ def test_python_blocks_run_in_order(tmp_path: Path) -> None:
         shutil.copy(ROOT / "tests" / "trackers" / f"{tracker}.py", tmp_path)
     script = tmp_path / "readme.py"
     script.write_text("\n".join(PYTHON))
-    subprocess.run([sys.executable, script], cwd=tmp_path, env=environment(tmp_path), check=True, timeout=300)
+    subprocess.run([sys.executable, script], cwd=tmp_path, env=environment(tmp_path), check=True, timeout=600)
 
 
 @pytest.mark.parametrize("name", TRACKERS)
