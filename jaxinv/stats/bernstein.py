@@ -10,7 +10,7 @@ from jaxinv.stats import checks
 from jaxinv.stats.sequential import AnytimeInterval
 
 LARGEST_BET = 0.9
-"""Below 1. The paper's 1/2 gives an interval twice as wide where trials spread over little of their bounds."""
+"""The paper's 1/2 gives an interval twice as wide where trials spread over little of their bounds."""
 
 CHUNK = 1 << 14  # trials whose intermediate values stay in a core's cache
 
@@ -23,6 +23,7 @@ class RunningBernstein:
       bounds: the values that a trial can have lie between these, 0 and 1 for an accuracy, -1 and 1 for a difference of
         two. Everything below is in units in which they are 0 and 1.
       confidence: the bets are tuned for it.
+      largest_bet: no bet is larger; below 1.
       n: trials.
       total: sum of the trials.
       spread: sum of their squared distances from the running mean.
@@ -37,6 +38,7 @@ class RunningBernstein:
 
     bounds: tuple[float, float]
     confidence: float = 0.95
+    largest_bet: float = LARGEST_BET
     n: int = 0
     total: Any = 0.0
     spread: Any = 0.0
@@ -46,6 +48,7 @@ class RunningBernstein:
 
     def __post_init__(self) -> None:
         checks.probability("confidence", self.confidence)
+        checks.probability("largest_bet", self.largest_bet)
         low, high = self.bounds
         if not (np.isfinite(low) and np.isfinite(high) and low < high):
             raise InputError(f"bounds: {self.bounds!r} is not allowed; give two finite numbers, the lower one first")
@@ -91,7 +94,7 @@ class RunningBernstein:
 
         guess = before((0.5 + carried["total"]) / (self.n + 1), mean)
         variance = before((0.25 + carried["spread"]) / (self.n + 1), (0.25 + spread) / (i + 1))
-        bet = np.minimum(np.sqrt(2 * self._threshold / (variance * (i * np.log(i + 1)))), LARGEST_BET)
+        bet = np.minimum(np.sqrt(2 * self._threshold / (variance * (i * np.log(i + 1)))), self.largest_bet)
         parts = {"bets": bet, "won": bet * x, "paid": np.square(x - guess) * (-np.log(1 - bet) - bet)}
         if every:
             later = {name: carried[name] + np.cumsum(part, axis=-1) for name, part in parts.items()}

@@ -185,6 +185,7 @@ def test_no_look_misses_in_95_percent_of_runs():
         (lambda: bernstein_interval([0.5], (1, 0)), "bounds: (1.0, 0.0) is not allowed; give two finite numbers"),
         (lambda: bernstein_interval([0.5], (0, math.inf)), "bounds: (0.0, inf) is not allowed"),
         (lambda: bernstein_interval([0.5], (0, 1), null=-0.1), "null: -0.1 is not allowed"),
+        (lambda: RunningBernstein((0.0, 1.0), largest_bet=1.0), "largest_bet: 1.0 is not allowed"),
         (lambda: bernstein_interval([0.5], (0, 1), confidence=0), "confidence: 0 is not allowed"),
     ],
 )
@@ -198,12 +199,12 @@ def test_what_makes_no_sense_is_refused_in_one_line(call, start):
 # --- the exact sequence ----------------------------------------------------------------------------------------------
 
 
-def naive_bernstein(x: list[float], alpha: float, null: float) -> tuple[float, float, float]:
+def naive_bernstein(x: list[float], alpha: float, null: float, largest: float = 0.9) -> tuple[float, float, float]:
     """Low end, high end and p-value in [0, 1], trial by trial."""
     mean, variance, squares = 0.5, 0.25, 0.25
     bets = won = paid = total = 0.0
     for i, value in enumerate(x, 1):
-        bet = min(0.9, math.sqrt(2 * math.log(2 / alpha) / (variance * i * math.log(i + 1))))
+        bet = min(largest, math.sqrt(2 * math.log(2 / alpha) / (variance * i * math.log(i + 1))))
         paid += (value - mean) ** 2 * (-math.log(1 - bet) - bet)
         bets, won, total = bets + bet, won + bet * value, total + value
         mean = (0.5 + total) / (i + 1)
@@ -224,6 +225,13 @@ def test_bernstein_is_its_formula_trial_by_trial(alpha):
         assert one.mean == pytest.approx(2 * x[:n].mean() - 1)
         for seen in ((looks.ci[0][n - 1], looks.ci[1][n - 1], looks.p_value[n - 1]), (*one.ci, one.p_value)):
             assert seen == pytest.approx((2 * low - 1, 2 * high - 1, p), rel=1e-9)
+
+
+def test_bernstein_with_the_bets_of_its_paper():
+    x = 0.5 + 0.01 * np.random.default_rng(5).normal(size=300)
+    low, high, p = naive_bernstein(x.tolist(), 0.05, 0.51, largest=0.5)
+    seen = RunningBernstein((0.0, 1.0), largest_bet=0.5).add(x).look(null=0.51)
+    assert (*seen.ci, seen.p_value) == pytest.approx((low, high, p), rel=1e-9)
 
 
 def test_bernstein_in_blocks_and_over_chunks_is_the_same():
