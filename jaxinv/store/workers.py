@@ -157,7 +157,10 @@ class Claims:
             now = time.monotonic()
             seen = seen or now
             self._tries[index] = tries, seen
-            found = parse(self._storage.read(key))
+            data = self._storage.read(key)
+            if data == self._signature and index not in self._own:  # made, but the answer got lost
+                break
+            found = parse(data)
             if not (found and dead(found)) and now - seen < self._patience:
                 return False
             tries, seen = tries + 1, 0.0

@@ -99,6 +99,14 @@ def test_the_claim_of_a_process_that_has_died_is_taken_over_at_once(tmp_path: Pa
     assert Claims(storage).take(1)
 
 
+def test_a_claim_whose_answer_got_lost_is_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = Storage(tmp_path / "run")
+    create = storage.create
+    monkeypatch.setattr(storage, "create", lambda key, data: create(key, data) and False)
+    assert Claims(storage).take(0)
+    assert not Claims(storage).take(0)  # somebody else's
+
+
 def test_one_of_many_gets_a_block(tmp_path: Path) -> None:
     storage, barrier = Storage(tmp_path / "run"), threading.Barrier(8)
 
