@@ -30,6 +30,7 @@ import psutil
 from jaxinv.errors import DataError
 from jaxinv.store.storage import Storage
 from jaxinv.utils.files import PART
+from jaxinv.utils.locks import NO_LOCKS, myself
 
 try:
     import fcntl
@@ -37,7 +38,6 @@ except ImportError:  # Windows
     fcntl = None
 
 LOCK = ".lock"
-NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
 LEASE_SECONDS = 600
 RENEW_SECONDS = 60
 LEASE_WAITS = (0.0, 0.1, 0.2, 0.4, 0.8)  # seconds before each look at a lease that others are taking over or release
@@ -180,8 +180,7 @@ class Lease(Lock):
 
     def _sign(self) -> bytes:
         self._renewed = time.time()
-        who = {"holder": self._holder, "host": socket.gethostname(), "pid": os.getpid()}
-        return json.dumps({**who, "token": self._token, "time": self._renewed}).encode()
+        return signature(self._holder, self._token, self._renewed)
 
 
 def acquire(storage: Storage) -> Lock:
@@ -196,6 +195,12 @@ def acquire(storage: Storage) -> Lock:
         lock.sign(myself())
         stack.pop_all()
     return lock
+
+
+def signature(holder: str, token: str, now: float) -> bytes:
+    """What this process writes into a lease, or the file of a worker; `parse` reads it."""
+    who = {"holder": holder, "host": socket.gethostname(), "pid": os.getpid()}
+    return json.dumps({**who, "token": token, "time": now}).encode()
 
 
 def parse(data: bytes | None) -> dict[str, Any] | None:
@@ -222,11 +227,6 @@ def dead(found: dict[str, Any]) -> bool:
         return True
     except psutil.AccessDenied:  # somebody else's, and alive
         return False
-
-
-def myself() -> str:
-    """This process, as others' messages name it."""
-    return f"process {os.getpid()} on {socket.gethostname()}"
 
 
 def in_use(folder: Any, holder: str) -> DataError:

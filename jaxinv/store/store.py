@@ -20,7 +20,7 @@ from jaxinv.store.hierarchy import MARK, ROOT_DOCUMENT, STUDY, build, lay_out, p
 from jaxinv.store.lock import Lock, acquire, in_use
 from jaxinv.store.reading import check_weight_delta, identity, naming, results
 from jaxinv.store.storage import Storage
-from jaxinv.store.workers import POLL_SECONDS, Claims, Membership, forget_claims, in_turn, join, listed
+from jaxinv.store.workers import POLL_SECONDS, Claims, Membership, among_workers, forget_claims, in_turn, join, listed
 from jaxinv.study import Study
 
 LOOK_SECONDS = 0.25  # between two looks at what other workers have stored
@@ -97,7 +97,7 @@ class Store:
             lock = acquire(storage) if share is None else join(storage, timeout)
             stack.callback(lock.release)
             if share is None and (storage.local is None or lock.note) and (others := listed(storage)):
-                raise in_use(storage, f"workers that share its run, {others[0]} among them")
+                raise in_use(storage, among_workers(others[0]))
             stored = inspect(storage)  # once more, now that nobody changes it
             if stored is not None:
                 check_study(storage, stored, study, fingerprint)

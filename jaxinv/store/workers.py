@@ -10,9 +10,6 @@ Where the file system has locks, the kernel knows who is there. Elsewhere each w
 renews as it writes.
 """
 
-import json
-import os
-import socket
 import time
 import uuid
 from collections.abc import Sequence
@@ -21,8 +18,9 @@ from contextlib import ExitStack
 import numpy as np
 
 from jaxinv.errors import DataError
-from jaxinv.store.lock import RENEW_SECONDS, FileLock, Lease, Lock, alive, dead, in_use, myself, parse
+from jaxinv.store.lock import RENEW_SECONDS, FileLock, Lease, Lock, alive, dead, in_use, parse, signature
 from jaxinv.store.storage import Storage
+from jaxinv.utils.locks import myself
 
 CLAIMS = ".claims"
 WORKERS = ".workers"
@@ -65,7 +63,7 @@ class KernelMembership(Membership):
             if time.monotonic() > end:
                 raise DataError(f"{self._lock.path}: cannot be shared; run the same command again")
             time.sleep(POLL_SECONDS)
-        self._lock.sign(f"workers that share its run, {myself()} among them")
+        self._lock.sign(among_workers(myself()))
 
 
 class ListedMembership(Membership):
@@ -118,7 +116,7 @@ def join(storage: Storage, timeout: float) -> Membership:
             if time.monotonic() - start > (timeout if holder.startswith(BEGINS) else GRACE_SECONDS):
                 raise in_use(storage, holder)
             time.sleep(POLL_SECONDS)
-        lock.sign(f"{BEGINS}{myself()}" if alone else f"workers that share its run, {myself()} among them")
+        lock.sign(f"{BEGINS}{myself()}" if alone else among_workers(myself()))
         stack.pop_all()
     return KernelMembership(lock, alone)
 
@@ -206,5 +204,9 @@ def forget_claims(storage: Storage) -> None:
 
 
 def _signature() -> bytes:
-    who = {"holder": myself(), "host": socket.gethostname(), "pid": os.getpid()}
-    return json.dumps({**who, "token": uuid.uuid4().hex, "time": time.time()}).encode()
+    return signature(myself(), uuid.uuid4().hex, time.time())
+
+
+def among_workers(holder: str) -> str:
+    """How messages call those who hold a folder together, one of whom is known."""
+    return f"workers that share its run, {holder} among them"

@@ -15,7 +15,13 @@ except ImportError:  # Windows
     fcntl = None
 
 LOG = logging.getLogger(__name__)
-NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
+NO_LOCKS = (
+    errno.ENOLCK,
+    errno.ENOSYS,
+    errno.ENOTSUP,
+    errno.EOPNOTSUPP,
+    errno.EINVAL,
+)  # as file systems without say so
 SILENT_SECONDS = 3.0  # of waiting, before a line says who is waited for
 _POLL_SECONDS = 0.05
 
@@ -45,6 +51,11 @@ def locked(path: Path, *, seconds: float, what: str) -> Iterator[bool]:
             with contextlib.suppress(OSError):
                 path.unlink()  # before the lock goes: whoever waits for it finds out that the file is another one
             os.close(file)
+
+
+def myself() -> str:
+    """This process, as others' messages name it."""
+    return f"process {os.getpid()} on {socket.gethostname()}"
 
 
 def holder_of(path: Path) -> str:
@@ -112,4 +123,4 @@ def _is_still(path: Path, file: int) -> bool:
 def _sign(file: int) -> None:
     with contextlib.suppress(OSError):  # a courtesy to those who wait: a full disk must not stop the work
         os.ftruncate(file, 0)
-        os.write(file, f"process {os.getpid()} on {socket.gethostname()}".encode())
+        os.write(file, myself().encode())
