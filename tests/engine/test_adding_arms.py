@@ -82,21 +82,25 @@ class Stop(Exception):
     pass
 
 
+def stop_after(calls: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a run raise `Stop` in the place of what one call more has computed."""
+    run = TrialRunner.run
+
+    def stopping(self: TrialRunner, spans: Any) -> Any:
+        for done, block in enumerate(run(self, spans)):
+            if done == calls:
+                raise Stop
+            yield block
+
+    monkeypatch.setattr(TrialRunner, "run", stopping)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("at", [0, 1, 2])
 def test_interrupted_it_goes_on(folder: Path, whole: xr.Dataset, at: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopped after some blocks, or between the two renames that put the new run in place of the old one."""
     if at == 0:
-        run, calls = TrialRunner.run, []
-
-        def stopping(self: TrialRunner, spans: Any) -> Any:
-            for block in run(self, spans):
-                calls.append(block.trials)
-                if len(calls) > 2:
-                    raise Stop
-                yield block
-
-        monkeypatch.setattr(TrialRunner, "run", stopping)
+        stop_after(2, monkeypatch)
     else:
         rename, renamed = os.rename, []
 
@@ -145,16 +149,7 @@ def test_what_cannot_be_added_is_refused(folder: Path, tmp_path: Path) -> None:
 
 
 def test_an_unfinished_run_is_finished_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls, run = [], TrialRunner.run
-
-    def stopping(self: TrialRunner, spans: Any) -> Any:
-        for block in run(self, spans):
-            calls.append(block.trials)
-            if len(calls) > 1:
-                raise Stop
-            yield block
-
-    monkeypatch.setattr(TrialRunner, "run", stopping)
+    stop_after(1, monkeypatch)
     monkeypatch.setattr("jaxinv.engine.trial_runner.store_block_length", lambda *_, **__: 4)
     with pytest.raises(Stop):
         ji.run(OLD, out=tmp_path / "run", chunk=4, devices=1)
