@@ -226,7 +226,7 @@ class Unanswered(Objects):
         return False
 
 
-@pytest.mark.parametrize("before", [None, OLD])
+@pytest.mark.parametrize("before", [None, OLD], ids=["free", "held by a dead one"])
 def test_an_answer_that_gets_lost(before: bytes | None) -> None:
     objects = Unanswered(before)
     lease = take(objects)
