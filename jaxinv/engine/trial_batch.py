@@ -18,7 +18,7 @@ ACCELERATOR_TILE_BYTES = 1 << 30
 SHARE = 0.6  # of the free memory
 SECONDS_FLOPS = {"cpu": 2e11}  # about a second's work of one device: how long a call may take, and Ctrl-C has to wait
 ACCELERATOR_FLOPS = 2e13
-BLOCKS_A_WORKER = 4
+BLOCKS_A_WORKER = 12
 STEP_FLOPS = 5e6  # what a CPU could compute in the time that it takes to start one more update
 
 
