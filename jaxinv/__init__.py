@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from jaxinv.models import from_nnx as from_nnx
     from jaxinv.preprocess import Preprocess as Preprocess
     from jaxinv.stats import Comparison as Comparison
+    from jaxinv.stats import Until as Until
     from jaxinv.stats import compare as compare
     from jaxinv.stats import compare_all as compare_all
     from jaxinv.store import load as load
@@ -48,6 +49,7 @@ _HOME = {
     "Model": "models",
     "Preprocess": "preprocess",
     "Study": "study",
+    "Until": "stats",
     "arms": "arm",
     "compare": "stats",
     "compare_all": "stats",
@@ -73,6 +75,7 @@ __all__ = [
     "Model",
     "Preprocess",
     "Study",
+    "Until",
     "arms",
     "compare",
     "compare_all",

@@ -1,7 +1,8 @@
 """The commands that train: `run`, `replicate`, `claims` and `bench`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
@@ -11,6 +12,9 @@ from jaxinv.cli.stopping import resumable
 from jaxinv.engine.launchers import parse_share
 from jaxinv.errors import InputError
 from jaxinv.utils.progress import say
+
+if TYPE_CHECKING:
+    from jaxinv.stats import Until
 
 
 @dataclass(kw_only=True)
@@ -74,6 +78,15 @@ class Run(Machine, Output, StudyInput):
     data_dir: DataDir = None
     """Folder in which tensorflow-datasets keeps its data."""
 
+    until: Annotated[str | None, one(str), optional('"A-B +- 0.001"', "run all --trials")] = None
+    """Stop when the mean difference of two arms is known: "normal-inverted +- 0.001" to that precision;
+    "normal-inverted != 0" when they differ; "normal-inverted within 0.005" when they are equivalent. "!= 0 or within
+    0.005" stops at either; "at 0.5" names the learning rate where there are several."""
+    max_trials: Annotated[int | None, one(int), optional("N", "10000")] = None
+    """Number of trials after which --until stops without an answer. This replaces --trials."""
+    anytime: Literal["asymptotic", "exact"] = "asymptotic"
+    """Interval that --until looks at: asymptotic, or exact for accuracies, which takes far more trials."""
+
     share: Annotated[str | None, one(str), optional("I/N", "what SLURM, Kubernetes or MPI says, or alone")] = None
     """Be worker I of N, from 0, that share the run in --out. Workers come and go as they like."""
     distributed: Flag = False
@@ -87,6 +100,7 @@ class Run(Machine, Output, StudyInput):
 
     def __call__(self) -> None:
         study = self.study()
+        until = self.question(study.arm_names)
         share = None if self.share is None else parse_share(self.share)
         if share is not None and self.out is None:
             raise InputError("share: a folder is needed that all workers see; give --out")
@@ -104,6 +118,8 @@ class Run(Machine, Output, StudyInput):
                 chunk=self.chunk,
                 devices=self.devices,
                 share=share,
+                until=until,
+                max_trials=self.max_trials,
                 progress=not self.quiet,
                 data_dir=self.data_dir,
                 keep=self.keep,
@@ -120,6 +136,18 @@ class Run(Machine, Output, StudyInput):
             print(terminal.run_table(summary))
             if self.out:
                 print(f"\nResults: {self.out}")
+
+    def question(self, arms: Sequence[str]) -> "Until | None":
+        """What --until asks."""
+        if self.until is None:
+            if self.max_trials is not None:
+                raise InputError("max_trials: --max-trials goes with --until; give --trials without it")
+            return None
+        if self.trials is not None:
+            raise InputError(f"trials: {self.trials} is not allowed beside --until; give --max-trials {self.trials}")
+        from jaxinv.stats import Until
+
+        return Until.parse(self.until, arms, anytime=self.anytime)
 
     def join(self) -> bool:
         """Join the other processes, if there are any; whether this is the first of them, which prints."""

@@ -7,7 +7,6 @@ from concurrent.futures import CancelledError, ProcessPoolExecutor
 from typing import Any, Protocol
 
 from jaxinv.errors import DataError, InputError, first_line, whole
-from jaxinv.store import count_finished
 from jaxinv.utils.progress import Report
 
 POLL_SECONDS = 0.2
@@ -63,11 +62,12 @@ def run_shares(
     shares: int,
     work: Callable[..., Any],
     arguments: tuple[Any, ...],
-    out: str | os.PathLike[str],
-    trials: int,
+    count: Callable[[], tuple[int, int]],
     report: Report,
 ) -> None:
     """Have an executor call `work(*arguments, share, launch)` for each share (i, n), until all trials are there.
+
+    `count` says how many are there, and how many it takes.
 
     Shares that fail are taken up by the others. Whatever stops this function, Ctrl-C for one, cancels all of them.
 
@@ -84,7 +84,7 @@ def run_shares(
             time.sleep(wait)
             ended = all(future.done() for future in futures)  # before looking: who ends has stored before
             start = time.monotonic()
-            finished = count_finished(out)
+            finished, trials = count()
             wait = max(POLL_SECONDS, (time.monotonic() - start) / LOOK_SHARE)
             report(finished, trials)
             if finished == trials:

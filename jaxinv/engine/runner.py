@@ -20,15 +20,25 @@ from jaxinv.engine.executors import Executor, check_executor, run_shares
 from jaxinv.engine.keeping import Keeping, check_keeping, schema_of
 from jaxinv.engine.launchers import Share, check_share, launched_share
 from jaxinv.engine.resolve import ResolvedStudy, resolve
+from jaxinv.engine.room import check_disk, check_memory
 from jaxinv.engine.trial_runner import TrialRunner
+from jaxinv.engine.watching import PLANNED, Watch
 from jaxinv.errors import InputError, whole
 from jaxinv.preprocess import Preprocess
 from jaxinv.results.in_memory import InMemory
 from jaxinv.results.schema import ResultBlock, Schema
-from jaxinv.store import Adding, Store, check_can_hold, count_finished, free_disk_bytes, lacks_arms, load
+from jaxinv.stats.stopping import MAX_TRIALS, Until
+from jaxinv.store import (
+    Adding,
+    Store,
+    check_can_hold,
+    count_finished,
+    end_of,
+    lacks_arms,
+    load,
+)
 from jaxinv.study import Study
 from jaxinv.training.evaluate import Metric
-from jaxinv.utils.memory import available_bytes
 from jaxinv.utils.progress import Report, reporting
 
 LOG = logging.getLogger(__name__)
@@ -43,6 +53,8 @@ def run(
     share: Share | None = None,
     executor: Executor | None = None,
     shares: int | None = None,
+    until: Until | None = None,
+    max_trials: int | None = None,
     progress: Report | bool | None = None,
     on_block: Callable[[dict[str, Any]], object] | None = None,
     data_dir: str | None = None,
@@ -68,6 +80,11 @@ def run(
       executor: any object with submit(function, *arguments), as concurrent.futures, `dask.distributed.Client`, submitit
         and mpi4py have them. It is handed the shares of the run; this process computes nothing, and waits.
       shares: how many shares to hand to the executor.
+      until: what to find out about two arms. With the answer the run stops: the results hold the trials that it took,
+        and their attribute `until` says, as JSON, what was asked and what the answer is. It is looked for after certain
+        numbers of trials, so where it is found does not depend on machines, workers or interruptions.
+      max_trials: after how many trials to stop without an answer; by default 10,000. With `until`, they stand in the
+        place of the study's own `trials`.
       progress: True, False, None (a bar on a terminal or in a notebook) or a function of (done, total).
       on_block: a function that is called with a dict after each block of trials: "first" (the first trial), "trials",
         "done" and "total" (trials), "seconds" (since the start) and "accuracy" (of each arm: the mean over the block's
@@ -108,12 +125,16 @@ def run(
         raise InputError("jax_disable_jit: True is not allowed; give False, or step through what ji.make_trial returns")
     if chunk is not None:
         chunk = whole("chunk", chunk)
+    if until is not None:
+        study = study.replace(trials=MAX_TRIALS if max_trials is None else whole("max_trials", max_trials))
+    elif max_trials is not None:
+        raise InputError(f"max_trials: {max_trials!r} is not allowed without until; give both, or a study with trials")
     if executor is not None:
         if share is not None:
             raise InputError("share: an executor hands out the shares; give one of the two")
         options = {"chunk": chunk, "devices": devices, "data_dir": data_dir, "per_image": per_image}
         options |= {"keep": keep, "metrics": metrics, "test_arms": test_arms}
-        return _run_by(executor, check_executor(executor, shares, out), study, out, options, progress)
+        return _run_by(executor, check_executor(executor, shares, out), study, out, until, options, progress)
     if shares is not None:
         raise InputError(f"shares: {shares!r} is not allowed without an executor; give one, or share=(i, n)")
     hardware = local_hardware(devices)
@@ -127,6 +148,8 @@ def run(
     if per_image and "correct" not in keeping.keep:
         keeping = check_keeping((*keeping.keep, "correct"), metrics, test_arms)
     adding = out is not None and lacks_arms(out, study)
+    if adding and until is not None:
+        raise InputError("arms: a run that is to find out something gets no further arms; give a number of trials")
     if out is not None and not adding:
         check_can_hold(out, study)
     resolved = resolve(study, data_dir=data_dir)
@@ -136,14 +159,21 @@ def run(
             raise InputError("arms: several workers cannot add arms to a run; run the command in one, without a share")
         _add_arms(out, resolved, keeping, hardware, chunk, progress)
     schema = schema_of(resolved, keeping)
-    check_memory(schema, stored=out is not None)
-    if out is not None:
+    watch = None
+    if until is not None:
+        watch = Watch(until, schema, len(resolved.dataset.x_test))
+        if out is not None:
+            watch.check_pilot(out)
+    check_memory(schema, stored=out is not None or watch is not None)
+    if out is not None and watch is None:
         check_disk(schema, out)
-    trial_runner = TrialRunner(resolved, hardware, chunk, keeping, workers=share[1] if share else 1)
+    planned = None if watch is None else min(PLANNED, study.trials)
+    workers = share[1] if share else 1
+    trial_runner = TrialRunner(resolved, hardware, chunk, keeping, workers, planned)
     attributes = provenance(resolved, hardware)
     with ExitStack() as stack:
         if out is None:
-            sink = InMemory(schema, attrs=attributes, block=trial_runner.block)
+            sink = InMemory(schema, attrs=attributes, block=trial_runner.block, room=planned)
         else:
             fingerprint = resolved.dataset.fingerprint
             sink = stack.enter_context(
@@ -155,8 +185,10 @@ def run(
                     attrs=attributes,
                     block=trial_runner.block,
                     share=share,
+                    until=None if until is None else until.to_dict(),
                 )
             )
+            watch = None if sink.ended else watch
             for note in sink.notes:
                 LOG.warning(note)
         report = stack.enter_context(reporting("training", progress))
@@ -169,15 +201,25 @@ def run(
             computed += trials
             report(min(there + computed + sink.by_others, study.trials), study.trials)
 
+        def end(first: int, part: ResultBlock) -> int | None:
+            if watch is None:
+                return None
+            watch.catch_up(sink)
+            return watch.end(first, part)
+
         advance(0)
-        while not sink.complete():
-            with closing(trial_runner.run_whole(sink.todo(), advance)) as blocks:
+        while not (watch is not None and watch.catch_up(sink)) and not sink.complete():
+            with closing(trial_runner.run_whole(sink.todo(), advance, end)) as blocks:
                 for first, block in blocks:
                     sink.write(first, block)
                     seconds = time.monotonic() - started
                     LOG.debug("trials %d to %d: kept after %.1f s", first, first + block.trials - 1, seconds)
                     if on_block is not None:
                         on_block(describe_block(first, block, schema, int(sink.done.sum()), seconds))
+        if watch is not None and (stop := watch.catch_up(sink)) is not None:
+            sink.end(stop.n, watch.record, trial_runner.weight_sum)
+            computed = max(0, min(computed, stop.n - there))
+            report(stop.n, stop.n)
         sink.finish()
         wait_for_all()
         results = sink.read()
@@ -197,6 +239,7 @@ def _run_by(
     shares: int,
     study: Study,
     out: Any,
+    until: Until | None,
     options: dict[str, Any],
     progress: Report | bool | None,
 ) -> xr.Dataset:
@@ -204,14 +247,22 @@ def _run_by(
     started = time.monotonic()
     check_can_hold(out, study)
     there = count_finished(out)
+    question = None
+    if until is not None:
+        options, question = options | {"until": until, "max_trials": study.trials}, until.to_dict()
+
+    def finished() -> tuple[int, int]:
+        end = end_of(out, question, study.trials)
+        return (count_finished(out), study.trials) if end is None else (end, end)
+
     with reporting("training", progress) as report:
         report(there, study.trials)
-        run_shares(executor, shares, _run_share, (study, out, options), out, study.trials, report)
+        run_shares(executor, shares, _run_share, (study, out, options), finished, report)
     results = load(out)
     seconds = {"compile": 0.0, "train": 0.0, "total": round(time.monotonic() - started, 6)}
     results.attrs["seconds"] = json.dumps(seconds)
     results.attrs["plan"] = f"{shares} shares by {type(executor).__name__}"
-    results.attrs |= {"there": there, "computed": study.trials - there}
+    results.attrs |= {"there": there, "computed": max(0, results.sizes["trial"] - there)}
     return results
 
 
@@ -271,32 +322,6 @@ def describe_block(first: int, block: ResultBlock, schema: Schema, done: int, se
         "seconds": seconds,
         "accuracy": dict(zip(schema.arms, accuracy.tolist(), strict=True)),
     }
-
-
-def check_memory(schema: Schema, *, stored: bool) -> None:
-    """Refuse more trials than the memory of this machine can list, before anything is begun.
-
-    Results kept in memory are there twice for a moment; stored ones, of which large ones are opened lazily, need room
-    for the numbers of the trials and for which of them are done.
-    """
-    needed = 32 * schema.trials + (0 if stored else 2 * sum(schema.nbytes(name) for name in schema.by_trial))
-    free = available_bytes()
-    if needed > free:
-        wanted, there = (f"{size / 2**30:.1f} GiB" for size in (needed, free))
-        instead = "" if stored else ", or an out folder, which needs less"
-        raise InputError(f"trials: {schema.trials} need {wanted} of memory, and {there} are free; give fewer{instead}")
-
-
-def check_disk(schema: Schema, out: str | os.PathLike[str]) -> None:
-    """Refuse networks that will not fit the disk, before anything is begun. Weights hardly shrink when compressed."""
-    needed = sum(schema.nbytes(array.name) for array in schema.params)
-    free = free_disk_bytes(out)
-    if needed and free is not None and needed > free:
-        wanted, there = (f"{size / 2**30:.1f} GiB" for size in (needed, free))
-        raise InputError(
-            f"keep: params of {schema.trials} trials need {wanted}, and {there} are free at {os.fspath(out)!r}; give "
-            "fewer trials, or another folder"
-        )
 
 
 @cache

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -20,7 +21,7 @@ from jaxinv.engine.program import Program, ProgramSpec, compiled_programs, repli
 from jaxinv.engine.resolve import ArmGroup, ResolvedStudy
 from jaxinv.engine.trial_batch import choose_trial_batch, plan_evaluation, store_block_length
 from jaxinv.errors import DataError
-from jaxinv.results.schema import ParamArray, ResultBlock, join
+from jaxinv.results.schema import ParamArray, ResultBlock, WeightSum, join
 from jaxinv.training import keys
 from jaxinv.training.inputs import Data
 from jaxinv.training.trial import TrialResult
@@ -50,10 +51,14 @@ class TrialRunner:
         chunk: int | None,
         keeping: Keeping = NOTHING,
         workers: int = 1,
+        planned: int | None = None,
     ) -> None:
+        """`planned`: for how many trials to lay out the work, where a run is likely to end before the study's."""
         self.resolved, self.hardware, self.keeping = resolved, hardware, keeping
         self.devices = hardware.devices
         self.schema = schema_of(resolved, keeping)
+        if planned is not None:
+            resolved = replace(resolved, study=resolved.study.replace(trials=planned))
         self.batch = choose_trial_batch(resolved, hardware, chunk)
         self.block = store_block_length(resolved, hardware, self.batch.size, workers)
         self.compile_seconds = self.train_seconds = 0.0
@@ -104,11 +109,15 @@ class TrialRunner:
                 self.train_seconds += time.monotonic() - start
 
     def run_whole(
-        self, spans: Iterable[tuple[int, int]], advance: Callable[[int], object]
+        self,
+        spans: Iterable[tuple[int, int]],
+        advance: Callable[[int], object],
+        end: Callable[[int, ResultBlock], int | None] | None = None,
     ) -> Generator[tuple[int, ResultBlock]]:
         """The results of spans of trials, in order: (first trial, results) for each (first trial, number of trials).
 
-        `advance` is told how many trials each call adds.
+        `advance` is told how many trials each call adds. `end` is asked after each call, (first trial, results),
+        before which trial to end; None: go on. What the last span has before that is the last that is given.
         """
         taken, parts = deque[range](), list[ResultBlock]()
 
@@ -119,11 +128,24 @@ class TrialRunner:
 
         with closing(self.run(noted())) as computed:
             for part in computed:
+                begin = taken[0].start
+                now = begin + sum(part.trials for part in parts)
                 parts.append(part)
                 advance(part.trials)
+                if end is not None and (stop := end(now, part)) is not None:
+                    if stop > begin:
+                        yield begin, join(parts).part(0, stop - begin)
+                    return
                 if sum(part.trials for part in parts) == len(taken[0]):
                     yield taken.popleft().start, join(parts)
                     parts.clear()
+
+    def weight_sum(self, first: int, trials: int) -> WeightSum:
+        """The sum of the weight changes of trials first, first + 1, …, computed."""
+        total = WeightSum.zero(self.schema)
+        for block in self.run([range(first, first + trials)]):
+            total = total.add(block)
+        return total
 
     def _next_part(self, rest: deque[range], left: Iterator[range]) -> range | None:
         """The next trials for one call: from spans that are begun, or from the next one; None where all are."""

@@ -66,9 +66,12 @@ def difference(pair: Comparison) -> str:
             f"{a} and {b} give the same accuracy in every one of {pair.n:,} trials, {number(pair.mean_a)} on average."
         )
     adjusted = "" if pair.family == 1 else f" after {pair.adjustment}'s adjustment over {pair.family} pairs"
+    kind, ends, p = "95% interval", pair.ci95, p_value(pair.p_adjusted, relation=True)
+    if pair.stopped:  # by what was seen: the fixed figures are not for that
+        kind, ends, p = "anytime 95% interval", pair.ci95_anytime, p_value(pair.p_anytime_adjusted, relation=True)
     figures = (
-        f"{number(pair.difference, '+.4f')}, 95% interval {interval(pair.ci95, '+.4f')}, "
-        f"p {p_value(pair.p_adjusted, relation=True)}{adjusted}, effect size d_z = {number(pair.effect_size, '.3g')}, "
+        f"{number(pair.difference, '+.4f')}, {kind} {interval(ends, '+.4f')}, p {p}{adjusted}, "
+        f"effect size d_z = {number(pair.effect_size, '.3g')}, "
         f"n = {pair.n:,} paired trials"
     )
     if pair.significant:
@@ -115,6 +118,8 @@ def verdict(study: StoredStudy) -> list[str]:
             f"Each arm stands at {stands} ({best_rates(study)}). The trials that chose it also judge it, which "
             f"flatters {flatters}."
         )
+    if study.end:
+        lines.append(study.end)
     if study.done < study.planned:
         lines.append(f"The run is not finished: {study.done:,} of {study.planned:,} trials are done.")
     if study.diverged:
@@ -155,6 +160,12 @@ def methods(study: StoredStudy) -> str:
             f"differences trial by trial{adjusted}, with d_z, their mean over their standard deviation, as the effect "
             "size. Beside them stand anytime-valid intervals and p-values (a normal mixture, asymptotic; "
             "arXiv:2103.06476), which hold however often the run was looked at and grown."
+        )
+    if study.question:
+        sentences.append(
+            "The number of trials was not decided beforehand: the run went on until the anytime-valid interval of "
+            f"one difference met a rule ({study.question['text']}) at one of the looks after 10, 20, … trials. The "
+            "anytime figures allow for that, the others do not."
         )
     else:
         sentences.append("The mean is given with its 95% t interval over trials.")
@@ -211,7 +222,12 @@ def _pairing(study: StoredStudy) -> str:
 def run_command(study: StoredStudy) -> str | None:
     """`jaxinv run` with every field of the study, or None where the command has no way to say one."""
     words: list[str] = ["jaxinv", "run"]
+    question = study.question
     for name, value in study.study.items():
+        if question and name == "trials":
+            words += ["--until", shlex.quote(question["text"]), "--max-trials", str(question["max_trials"])]
+            words += ["--anytime", "exact"] if question["anytime"] == "exact" else []
+            continue
         if value is None or (name in LATER_FIELDS and value == LATER_FIELDS[name]):
             continue
         items = [_argument(item) for item in (value if isinstance(value, list) else [value])]

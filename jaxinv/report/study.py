@@ -16,6 +16,7 @@ from jaxinv.results.cells import best_rates, cell, distinct_cells, mean_over_ste
 from jaxinv.results.selection import arm_names, check_results, done_trials, learning_rates, steps
 from jaxinv.stats import CellSummary, Comparison
 from jaxinv.stats.few_trials import FEWEST
+from jaxinv.stats.looks import stop_sentence
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -47,6 +48,16 @@ class StoredStudy:
     def study(self) -> dict[str, Any]:
         """The study's fields, as its JSON has them."""
         return json.loads(self.results.attrs.get("study", "{}"))
+
+    @cached_property
+    def question(self) -> dict[str, Any]:
+        """What the run was to find out, and why it ended; {} where it has a fixed number of trials."""
+        return json.loads(self.results.attrs.get("until", "{}"))
+
+    @property
+    def end(self) -> str:
+        """Why the run ended by itself, in a sentence or two; "" where it has a fixed number of trials."""
+        return stop_sentence(self.question)
 
     @cached_property
     def arms(self) -> list[str]:

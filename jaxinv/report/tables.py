@@ -10,7 +10,6 @@ from jaxinv.report.sections import Table
 from jaxinv.report.study import StoredStudy
 from jaxinv.results.selection import test_arm_names, transfer_values
 from jaxinv.stats.few_trials import FEWEST, TOO_FEW
-from jaxinv.stats.pair_figures import WHICH
 from jaxinv.utils.text import interval, number, p_value
 
 LEVEL = "95% interval"
@@ -78,7 +77,7 @@ def pairs_table(study: StoredStudy) -> Table:
         row += [number(c.superiority, ".3g"), number(c.correlation, ".3g"), f"{c.diverged_either:,} of {c.done:,}"]
         rows.append(row)
     note = (
-        f"p belongs to the paired t-test. Which to read: {WHICH}. "
+        f"p belongs to the paired t-test. Which to read: {study.comparisons[0].which}. "
         f"Fewer than {FEWEST} trials are too few for any p, fewer than {stats.first_look()} for the anytime interval. "
         "d_z is the mean of the differences over their standard deviation; P(a > b) "
         "counts ties as half; correlation is between the two arms over trials."

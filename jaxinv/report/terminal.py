@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from textwrap import fill
 from typing import Any
 
 import xarray as xr
@@ -10,6 +11,7 @@ from jaxinv import stats
 from jaxinv.report.arms import DescribedArms, change_text, plain_name
 from jaxinv.results import cells, test_arm_names, transfer_values
 from jaxinv.stats.few_trials import FEWEST, too_few
+from jaxinv.stats.looks import stop_sentence
 from jaxinv.utils.jsonable import jsonable
 from jaxinv.utils.tables import WIDTH, text_rows, text_table
 from jaxinv.utils.text import interval, number, plain
@@ -53,6 +55,7 @@ def run_summary(results: xr.Dataset) -> dict[str, Any]:
             "plan": results.attrs["plan"],
             "there": results.attrs["there"],
             "computed": results.attrs["computed"],
+            **({"until": json.loads(results.attrs["until"])} if "until" in results.attrs else {}),
         }
     )
 
@@ -90,7 +93,9 @@ def run_table(summary: dict[str, Any]) -> str:
     kept = summary["there"]
     there = f"{kept} of {trials} trials were there already. " if kept else ""
     few = f"\n\n{too_few(trials)}" if trials < FEWEST and len(rows) > 1 else ""
-    return f"{title}\n\n{plain(text_table([head, *lines]))}{few}{transfer}\n\n{there}{spent(seconds)}"
+    ended = stop_sentence(summary.get("until", {}))
+    ended = f"\n\n{fill(plain(ended), WIDTH)}" if ended else ""
+    return f"{title}\n\n{plain(text_table([head, *lines]))}{few}{transfer}{ended}\n\n{there}{spent(seconds)}"
 
 
 def _transfer_table(rows: Sequence[dict[str, Any]], many_rates: bool) -> str:

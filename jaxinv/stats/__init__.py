@@ -25,6 +25,7 @@ from jaxinv.stats.sequential import (
     confidence_sequence,
     first_look,
 )
+from jaxinv.stats.stopping import Until
 from jaxinv.stats.t_tests import TTest, paired_t, welch
 from jaxinv.stats.variance_components import Variation, variation
 
@@ -44,6 +45,7 @@ __all__ = [
     "Summary",
     "TTest",
     "TrialsNeeded",
+    "Until",
     "Variation",
     "anytime_interval",
     "benjamini_hochberg",

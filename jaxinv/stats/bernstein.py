@@ -62,6 +62,12 @@ class RunningBernstein:
             seen = replace(seen, n=seen.n + part.shape[-1], **seen._sums(part, every=False))
         return seen
 
+    @property
+    def sd(self) -> float:
+        """Standard deviation, roughly: about the running mean, which begins in the middle of the bounds."""
+        low, high = self.bounds
+        return float(np.sqrt(self.spread / self.n)) * (high - low) if self.n else float("nan")
+
     def look(self, *, null: float = 0.0) -> AnytimeInterval:
         """`bernstein_interval` of all trials so far."""
         return self._look(np.asarray(self.n), null)

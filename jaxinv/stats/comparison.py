@@ -188,6 +188,7 @@ def compare(
         p_permutation=signs.p_value,
         methods=methods,
         p_adjusted=t.p_value,
+        p_anytime_adjusted=look.p_value,
         adjustment="none",
         family=1,
         effect_size=cohen_dz(a, b, grain=step_size),
@@ -205,6 +206,7 @@ def compare(
         excluded=trials.excluded,
         omitted=trials.omitted,
         grain=step_size,
+        stopped="until" in results.attrs,
     )
 
 
@@ -271,10 +273,11 @@ def _adjusted(pairs: Sequence[Comparison], adjust: str) -> Comparisons:
         "holm": (multiple_testing.holm, "Holm"),
         "bh": (multiple_testing.benjamini_hochberg, "Benjamini-Hochberg"),
     }[adjust]
-    adjusted = method([pair.p_value for pair in pairs])
+    fixed = method([pair.p_value for pair in pairs]).tolist()
+    anytime = method([pair.p_anytime for pair in pairs]).tolist()
     return Comparisons(
         tuple(
-            replace(pair, p_adjusted=float(p), adjustment=label, family=len(pairs))
-            for pair, p in zip(pairs, adjusted, strict=True)
+            replace(pair, p_adjusted=p, p_anytime_adjusted=q, adjustment=label, family=len(pairs))
+            for pair, p, q in zip(pairs, fixed, anytime, strict=True)
         )
     )

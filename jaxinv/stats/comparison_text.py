@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from jaxinv.stats.few_trials import FEWEST, TOO_FEW, too_few
-from jaxinv.stats.pair_figures import WHICH, PairFigures
+from jaxinv.stats.pair_figures import PairFigures
 from jaxinv.stats.sequential import first_look
 from jaxinv.utils.text import interval, listed, number, p_value
 
@@ -37,7 +37,7 @@ def rows(comparison: PairFigures) -> list[tuple[str, str]]:
         made.append(("adjusted p", f"{p_value(c.p_adjusted)} ({c.adjustment}, {c.family} tests)"))
     made += [
         ("anytime", anytime(c)),
-        ("which", WHICH),
+        ("which", c.which),
         ("effect size", f"d_z {number(c.effect_size, '.3g')}; P(a > b) + P(a = b)/2 = {number(c.superiority, '.3g')}"),
         ("pairing", f"correlation {number(c.correlation, '.3g')}; worth {number(c.pairing_gain, '.3g')} x the trials"),
     ]
@@ -101,7 +101,7 @@ def notes(comparisons: Sequence[PairFigures]) -> list[tuple[str, str]]:
         ("p adj.", f"{first.adjustment} over {first.family} tests"),
         *([("too few", too_few(fewest, "pair"))] if (fewest := min(pair.n for pair in comparisons)) < FEWEST else []),
         *([("anytime", f"begins with {first_look()} pairs")] if unspoken else []),
-        ("which", WHICH),
+        ("which", first.which),
         ("covers", first.covers),
     ]
 

@@ -11,6 +11,10 @@ WHICH = (
     "the interval and p where the number of trials was decided beforehand; the anytime interval and p where you looked "
     "and then added trials"
 )
+WHICH_STOPPED = (
+    "the anytime interval and p: the run stopped by what it saw, so the fixed interval and p, which stand beside them, "
+    "promise too much"
+)
 COVERS = (
     "new trials (initial weights and batch order) of these settings on this training set and these test images; "
     "not new test images"
@@ -29,10 +33,11 @@ class PairFigures:
     `ci95` and `p_value` are the paired t-test's, for one look at a number of trials that was decided beforehand.
     `ci95_anytime` and `p_anytime` stay valid however often one looks and adds trials (`stats.anytime_interval`).
     `effect_size` is d_z, mean over standard deviation of the differences; `superiority` is P(a > b) + P(a = b) / 2;
-    `pairing_gain` is how many times more unpaired trials would be needed for the same interval. `p_adjusted` is
-    `p_value` adjusted over the `family` of tests made together (1: the same). `grain` is the step in which the metric
-    moves; standard deviations of differences count as half of it at least. Arms that agree in every trial have
-    difference 0, p = 1 and effect size 0; a figure that n does not allow is NaN.
+    `pairing_gain` is how many times more unpaired trials would be needed for the same interval. `p_adjusted` and
+    `p_anytime_adjusted` are `p_value` and `p_anytime` adjusted over the `family` of tests made together (1: the same).
+    `grain` is the step in which the metric moves; standard deviations of differences count as half of it at least. Arms
+    that agree in every trial have difference 0, p = 1 and effect size 0; a figure that n does not allow is NaN.
+    `stopped` says that the run ended by what it saw, for which the fixed interval and p-value are not made.
     """
 
     arms: tuple[str, str]
@@ -55,6 +60,7 @@ class PairFigures:
     p_permutation: float
     methods: dict[str, str]
     p_adjusted: float
+    p_anytime_adjusted: float
     adjustment: str
     family: int
     effect_size: float
@@ -72,7 +78,13 @@ class PairFigures:
     excluded: int
     omitted: int
     grain: float
+    stopped: bool = False
     covers: str = COVERS
+
+    @property
+    def which(self) -> str:
+        """Which interval and p-value to use, in words."""
+        return WHICH_STOPPED if self.stopped else WHICH
 
     @property
     def enough(self) -> bool:
@@ -81,8 +93,8 @@ class PairFigures:
 
     @property
     def significant(self) -> bool:
-        """Whether there are pairs enough, and the p-value, adjusted where there is a family, is below alpha."""
-        return self.enough and bool(self.p_adjusted < self.alpha)
+        """Whether there are pairs enough, and the p-value that `which` names, adjusted in a family, is below alpha."""
+        return self.enough and bool((self.p_anytime_adjusted if self.stopped else self.p_adjusted) < self.alpha)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, lists and strings for JSON; what is not finite becomes None."""

@@ -169,6 +169,25 @@ def first_look(confidence: float = 0.95) -> int:
     return n
 
 
+def trials_for(width: float, confidence: float = 0.95) -> int:
+    """The smallest number of trials whose anytime-valid interval is mean ± width standard deviations; at most 10**15.
+
+    >>> trials_for(0.1), trials_for(0.01)
+    (1057, 114827)
+    """
+    checks.positive("width", width)
+    low = first_look(confidence) - 1
+    high = low + 1
+    while _radius(np.asarray(float(high)), confidence) > width:
+        low, high = high, 2 * high
+        if high > 10**15:
+            return 10**15
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if _radius(np.asarray(float(middle)), confidence) <= width else (middle, high)
+    return high
+
+
 def _moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and sum of squared deviations of trials [..., T]; exactly 0 where they differ by no more than rounding."""
     mean = x.mean(axis=-1)

@@ -7,15 +7,18 @@ which trials are finished; the others are NaN, but for those that were being wri
 from jaxinv.store.adding import Adding, lacks_arms
 from jaxinv.store.folder import check_can_hold, free_disk_bytes, planned_trials
 from jaxinv.store.merging import merge
+from jaxinv.store.question import begun_for, end_of
 from jaxinv.store.reading import count_finished, describe_progress, load, read_networks
 from jaxinv.store.store import Store
 
 __all__ = [
     "Adding",
     "Store",
+    "begun_for",
     "check_can_hold",
     "count_finished",
     "describe_progress",
+    "end_of",
     "free_disk_bytes",
     "lacks_arms",
     "load",

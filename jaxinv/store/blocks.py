@@ -8,7 +8,7 @@ trials to a block writes its chunks anew with the old values in front, so the ol
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -104,18 +104,36 @@ class Blocks:
             weights = old.weights
         weights = weights.add(new) if summed is None else weights + summed
         filled = rows.trials
+        digests: dict[str, bytes] = {}
+        for name in self.schema.by_trial:
+            chunk = self.schema.empty(name, self.sizes[index])
+            chunk[:, :, :filled] = rows.values[name]
+            digests[name] = self._digest(name, index, filled, chunk[:, :, :filled].tobytes())
+            self.arrays.write(name, index, chunk)
+        self._write_mark(index, filled, digests, weights)
+        self.write_done(index, filled)
+
+    def _write_mark(self, index: int, filled: int, digests: Mapping[str, bytes], weights: WeightSum) -> None:
+        """Let the first trials of a block count, with the digests of their values in each variable."""
         mark = np.zeros((), mark_type(self.schema))
         mark["filled"], mark["count"], mark["total"] = filled, weights.count, weights.total
         for i, name in enumerate(self.schema.by_trial):
-            chunk = self.schema.empty(name, self.sizes[index])
-            chunk[:, :, :filled] = rows.values[name]
-            digest = self._digest(name, index, filled, chunk[:, :, :filled].tobytes())
-            mark["digests"][i] = np.frombuffer(digest, np.uint8)
-            self.arrays.write(name, index, chunk)
+            mark["digests"][i] = np.frombuffer(digests[name], np.uint8)
         digest = self._digest(MARK, index, filled, mark.tobytes()[:-DIGEST])
         mark["digest"] = np.frombuffer(digest, np.uint8)
         self.arrays.write(MARK, index, np.frombuffer(mark.tobytes(), np.uint8)[None])
-        self.write_done(index, filled)
+
+    def shorten(self, index: int, mark: Mark, filled: int, weights: WeightSum | None) -> None:
+        """Let only the first trials of a block count; their values stay as they are.
+
+        `weights` is the sum of their weight changes; None where there are none.
+        """
+        rows = {name: values[:, :, :filled] for name, values in self.read(index, mark).items()}
+        if weights is None:
+            weights = WeightSum.zero(self.schema).add(ResultBlock(rows))
+        digests = {name: self._digest(name, index, filled, values.tobytes()) for name, values in rows.items()}
+        self.write_done(index, filled)  # before the mark: readers take `done` to lag behind it
+        self._write_mark(index, filled, digests, weights)
 
     def write_done(self, index: int, filled: int) -> None:
         """Let `done` show the first trials of a block as finished."""

@@ -91,8 +91,10 @@ def read_networks(
 def describe_progress(folder: str | os.PathLike[str]) -> tuple[int, int]:
     """(finished trials, all trials) of the run in a folder, as its `done` has it."""
     storage, _, blocks = open_run(folder)
+    begun = {name.removeprefix("c.") for name in storage.names(f"{ROOT}/done")}  # of many blocks most may be missing
     with naming(storage):
-        return sum(blocks.read_done(index) for index in range(len(blocks.sizes))), blocks.schema.trials
+        found = (blocks.read_done(index) for index in range(len(blocks.sizes)) if str(index) in begun)
+        return sum(found), blocks.schema.trials
 
 
 def count_finished(folder: str | os.PathLike[str]) -> int:

@@ -3,9 +3,10 @@
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -18,7 +19,9 @@ from jaxinv.store.blocks import Blocks, mark_type
 from jaxinv.store.folder import Stored, check_can_hold, check_same_run, check_study, inspect, stored_axes
 from jaxinv.store.hierarchy import MARK, ROOT_DOCUMENT, STUDY, build, lay_out, problems, seal
 from jaxinv.store.lock import Lock, acquire, in_use
+from jaxinv.store.question import UNTIL, check_same_question, ended_at, kept_question
 from jaxinv.store.reading import check_weight_delta, identity, naming, results
+from jaxinv.store.stock import noted, take_stock
 from jaxinv.store.storage import Storage
 from jaxinv.store.workers import POLL_SECONDS, Claims, Membership, among_workers, forget_claims, in_turn, join, listed
 from jaxinv.study import Study
@@ -34,17 +37,16 @@ class Store:
       done: bool [T], which trials are finished, as far as this process knows.
       notes: one line for everything that was found damaged, and what becomes of it.
       by_others: trials that other workers of a shared run have finished meanwhile.
+      ended: whether the run had ended by itself when it was opened.
     """
 
-    def __init__(self, storage: Storage, schema: Schema, block: int, attrs: Mapping[str, str], lock: Lock) -> None:
-        self.storage, self.schema, self.block, self.attrs = storage, schema, block, dict(attrs)
+    def __init__(
+        self, storage: Storage, study: Study, schema: Schema, block: int, attrs: Mapping[str, str], lock: Lock
+    ) -> None:
+        self.storage, self.block, self.attrs, self.ended = storage, block, dict(attrs), False
         self.notes = [lock.note] if lock.note else []
-        self._lock = lock
-        own = {name: attrs[name] for name in ("study_hash", "data_fingerprint")}
-        self._around = build(schema, block, mark_type(schema).itemsize, **own)
-        self._arrays = Arrays(storage, self._around[ROOT_DOCUMENT])
-        self._blocks = Blocks(self._arrays, schema, block, identity(attrs))
-        self._filled = FilledBlocks(schema.trials, block)
+        self._lock, self._study = lock, study
+        self._lay_out_for(schema)
         self._claims: Claims | None = None
         self._order: list[int] = []
         self._exit = ExitStack()
@@ -62,6 +64,7 @@ class Store:
         attrs: Mapping[str, str],
         block: int,
         share: tuple[int, int] | None = None,
+        until: Mapping[str, Any] | None = None,
         timeout: float = 600.0,
     ) -> "Store":
         """Begin, continue or grow the run in a folder.
@@ -80,6 +83,8 @@ class Store:
             it began with, and lists the others in `resumed_with`.
           block: trials of a store block, where the folder is new.
           share: (i, n), where this is worker i of n, from 0: which of the missing blocks to begin with. None: alone.
+          until: what the run is to find out, as `Until.to_dict` says it. Where it has, it is opened with the trials
+            that it took.
           timeout: seconds to wait for the first worker.
 
         Raises:
@@ -99,23 +104,29 @@ class Store:
             if share is None and (storage.local is None or lock.note) and (others := listed(storage)):
                 raise in_use(storage, among_workers(others[0]))
             stored = inspect(storage)  # once more, now that nobody changes it
+            ended = ended_at(stored, until, study.trials)
+            if ended is not None:
+                study, schema = study.replace(trials=ended), schema.with_trials(ended)
+            attrs = {**attrs, "study": study.to_json(), **kept_question(stored, until, ended is not None, study.trials)}
             if stored is not None:
                 check_study(storage, stored, study, fingerprint)
                 block, schema = stored_axes(storage, stored, schema, block)
             if isinstance(lock, Membership) and not lock.alone:
                 stored = check_same_run(storage, stored, study, attrs)
-                store = cls(storage, schema, block, attrs, lock)
+                check_same_question(storage, stored, until)
+                store = cls(storage, study, schema, block, attrs, lock)
                 store._come_in(stored)
             else:
                 storage.sweep()
                 forget_claims(storage)
-                store = cls(storage, schema, block, attrs, lock)
-                store._begin(study, stored)
+                store = cls(storage, study, schema, block, attrs, lock)
+                store._begin(stored)
             if isinstance(lock, Membership):
                 lock.admit()
                 store._claims = Claims(storage)
             left = [first // store.block for first, _ in store._filled.left()]
-            store._order = in_turn(left, *(share or (0, 1)))
+            store._order = in_turn(left, *((0, 1) if share is None or until is not None else share))
+            store.ended = ended is not None
             store._exit = stack.pop_all()
         return store
 
@@ -166,7 +177,7 @@ class Store:
             index = first // self.block
             self._count(index)
             self._claims.finished(index)
-            if self._is_full(index):  # by who took this worker for dead; the bits are the same
+            if self._filled.filled[index] > first % self.block:  # by who took this worker for dead: the same bits
                 return
         index = self._filled.check(first, trials)
         with naming(self.storage):
@@ -191,6 +202,44 @@ class Store:
         if self.schema.pixel_weights:
             self._arrays.put("weight_delta", weights.mean())
 
+    def refresh(self) -> None:
+        """See what other workers have stored."""
+        if self._claims is not None:
+            self._look()
+
+    def values(self, name: str, first: int) -> np.ndarray | None:
+        """A variable of the finished trials of a block from one of them on, [A, L, n, …]; None where it is missing."""
+        index, start = divmod(first, self.block)
+        if first >= self.schema.trials or self._filled.filled[index] <= start:
+            return None
+        with naming(self.storage):
+            mark = self._blocks.read_mark(index)
+            return self._blocks.read(index, mark, [name])[name][:, :, start:] if mark else None
+
+    def end(self, trials: int, record: str, weights: Callable[[int, int], WeightSum]) -> None:
+        """Let the run end with its first trials, all of which are finished.
+
+        Whatever stops this, opening and ending the run once more completes it; workers may do it at the same time.
+        Later trials that are finished as well are not seen any more, unless the run is grown.
+
+        Args:
+          trials: how many.
+          record: what the run says of its end.
+          weights: computes the sum of the weight changes of some trials: the first one, and how many.
+        """
+        index, last = divmod(trials - 1, self.block)
+        with naming(self.storage):
+            mark = self._blocks.read_mark(index)
+            if mark is not None and mark.filled > last + 1:
+                changed = weights(index * self.block, last + 1) if self.schema.pixel_weights else None
+                self._blocks.shorten(index, mark, last + 1, changed)
+        self._study = self._study.replace(trials=trials)
+        self.attrs |= {"study": self._study.to_json(), UNTIL: record}
+        self._lay_out_for(self.schema.with_trials(trials))
+        self._filled.filled[:] = self._filled.sizes
+        self._around[ROOT_DOCUMENT] = seal(self._around[ROOT_DOCUMENT], self.attrs)
+        lay_out(self.storage, self._around, self._study)
+
     def read(self) -> xr.Dataset:
         """The results, as `load` gives them."""
         return results(self.storage, self._blocks, self.attrs)
@@ -210,6 +259,15 @@ class Store:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _lay_out_for(self, schema: Schema) -> None:
+        """Everything that depends on the number of trials; nothing is written yet."""
+        self.schema = schema
+        own = {name: self.attrs[name] for name in ("study_hash", "data_fingerprint")}
+        self._around = build(schema, self.block, mark_type(schema).itemsize, **own)
+        self._arrays = Arrays(self.storage, self._around[ROOT_DOCUMENT])
+        self._blocks = Blocks(self._arrays, schema, self.block, identity(self.attrs))
+        self._filled = FilledBlocks(schema.trials, self.block)
 
     def _come_in(self, stored: Stored) -> None:
         """Take the run as other workers have begun it. What is damaged shows when all is read."""
@@ -239,14 +297,17 @@ class Store:
             if not self._is_full(index) and str(index) in marks:
                 self._count(index)
 
-    def _begin(self, study: Study, stored: Stored | None) -> None:
+    def _begin(self, stored: Stored | None) -> None:
         """Take stock of the folder, bring what lies around the blocks up to date, forget damaged blocks."""
-        damaged, hidden = self._take_stock() if stored else ([], [])
+        damaged, hidden, notes = take_stock(self._blocks, self._filled) if stored else ([], [], [])
+        self.notes += notes
         unfinished = bool(self._filled.left())
         if stored and stored.root:
             kept = stored.attrs
-            other = {name: text for name, text in self.attrs.items() if kept.get(name) != text and name != "study"}
-            self.attrs = {**kept, "study": self.attrs["study"]}
+            own = ("study", UNTIL)
+            other = {name: text for name, text in self.attrs.items() if kept.get(name) != text and name not in own}
+            kept = {name: text for name, text in kept.items() if name != UNTIL or UNTIL in self.attrs}
+            self.attrs = kept | {name: self.attrs[name] for name in own if name in self.attrs}
             resumed = json.loads(kept.get("resumed_with", "[]"))
             if unfinished and other and other not in resumed:
                 self.attrs["resumed_with"] = json.dumps([*resumed, other])
@@ -267,41 +328,11 @@ class Store:
                 self._note(damage)
                 self._arrays.put("weight_delta", mean)
         self._around[ROOT_DOCUMENT] = seal(self._around[ROOT_DOCUMENT], self.attrs)
-        lay_out(self.storage, self._around, study)
+        lay_out(self.storage, self._around, self._study)
         for index in damaged:
             self._blocks.drop(index)
         for index in hidden:
             self._blocks.write_done(index, int(self._filled.filled[index]))
 
     def _note(self, damage: Damaged) -> None:
-        self.notes.append(f"{self.storage.path(damage.key)} {damage.why}; it is written anew")
-
-    def _take_stock(self) -> tuple[list[int], list[int]]:
-        """Find the finished trials; the blocks that are damaged, and those that `done` does not show as they are."""
-        damaged, hidden = [], []
-        for index, size in enumerate(self._filled.sizes.tolist()):
-            shown, problem = -1, None
-            try:
-                shown = self._blocks.read_done(index)
-            except Damaged as damage:
-                problem = damage
-            try:
-                mark = self._blocks.read_mark(index)
-                if mark is not None:
-                    self._blocks.read(index, mark)
-                elif shown:
-                    raise Missing(self._arrays.key(MARK, index))
-            except Damaged as damage:
-                damaged.append(index)
-                trials = f"trials {index * self.block} to {index * self.block + size - 1}"
-                self.notes.append(f"{self.storage.path(damage.key)} {damage.why}; {trials} are computed again")
-                continue
-            filled = mark.filled if mark else 0
-            self._filled.filled[index] = min(filled, size)
-            if shown > filled:
-                problem = Damaged(self._arrays.key("done", index), "shows trials as finished that are not")
-            if problem:
-                self._note(problem)
-            if shown != filled:
-                hidden.append(index)
-        return damaged, hidden
+        self.notes.append(noted(self.storage, damage))

@@ -80,9 +80,9 @@ def listed(names: Sequence[str], last: str = "and") -> str:
 
 
 def plain(text: str) -> str:
-    """The text with the minus sign of the keyboard, for terminals: not all of them can write the true one.
+    """The text with signs of the keyboard, for terminals: not all of them can write the true minus.
 
-    >>> plain(interval((-0.5, 0.25)))
-    '[-0.5000, 0.2500]'
+    >>> plain(interval((-0.5, 0.25))), plain("± 0.1")
+    ('[-0.5000, 0.2500]', '+- 0.1')
     """
-    return text.replace(MINUS, "-")
+    return text.replace(MINUS, "-").replace("±", "+-")
