@@ -83,7 +83,7 @@ def is_folder(name: str) -> bool:
 
 @dataclass(kw_only=True)
 class Power(Output):
-    """Compute how many trials a comparison needs, from a pilot run.
+    """Compute how many trials a comparison needs, from a pilot run: with their number fixed, and stopping by itself.
 
     Example: jaxinv power runs/rates normal inverted --effect 0.002
     """
@@ -104,15 +104,23 @@ class Power(Output):
     def __call__(self) -> None:
         from jaxinv import stats, store
         from jaxinv.report import terminal
+        from jaxinv.results import grain
         from jaxinv.stats import checks
+        from jaxinv.stats.few_trials import too_few
 
         checks.probability("target", self.target)
-        pairs = stats.paired_trials(store.load(self.folder), *self.arms, learning_rate=self.learning_rate)
-        needed = stats.trials_needed(pairs.a - pairs.b, power=self.target, alpha=self.alpha, effect=self.effect)
+        results = store.load(self.folder)
+        pairs = stats.paired_trials(results, *self.arms, learning_rate=self.learning_rate)
+        d = pairs.a - pairs.b
+        if few := too_few(d.size):
+            raise InputError(f"pilot: {few}; run more trials")
+        needed = stats.trials_needed(d, power=self.target, alpha=self.alpha, effect=self.effect)
+        step = grain(results, "accuracy")
+        stopping = stats.stopping_time(d, effect=self.effect, confidence=1 - self.alpha, grain=step)
         if self.json:
-            print_json(needed.to_dict())
+            print_json(needed.to_dict() | {"stopping": stopping.to_dict()})
         else:
-            print(terminal.power_text(needed, self.arms))
+            print(terminal.power_text(needed, stopping, self.arms))
 
 
 @dataclass(kw_only=True)

@@ -14,7 +14,7 @@ from jaxinv.stats.few_trials import FEWEST, too_few
 from jaxinv.stats.looks import stop_sentence
 from jaxinv.utils.jsonable import jsonable
 from jaxinv.utils.tables import WIDTH, text_rows, text_table
-from jaxinv.utils.text import interval, number, plain
+from jaxinv.utils.text import interval, number, percent, plain
 
 
 def run_summary(results: xr.Dataset) -> dict[str, Any]:
@@ -129,13 +129,20 @@ def datasets_table(rows: Sequence[Any]) -> str:
     return text_table(made)
 
 
-def power_text(needed: Any, arms: Sequence[str]) -> str:
-    """What `trials_needed` found, in words."""
+def power_text(needed: stats.TrialsNeeded, stopping: stats.StoppingTime, arms: Sequence[str]) -> str:
+    """What `trials_needed` and `stopping_time` found, in words."""
+    rows = [
+        ("decided beforehand", f"{needed.trials:,} trials (power {needed.power:.3f})"),
+        ("", f"{needed.cautious:,} to be safe from a lucky pilot"),
+        ("stopping by itself", f"{stopping.expected:,.0f} trials on average, {stopping.quantile90:,} in 9 of 10 runs"),
+        ("", f'--until "{arms[0]}-{arms[1]} {stopping.rule}" answers in {percent(stopping.answered, 0)} of them'),
+    ]
     return "\n".join(
         [
             f"{arms[0]} - {arms[1]}, pilot of {needed.pilot} trials: sd of the differences {needed.sd:.5f}",
             f"to find a difference of {needed.effect:+.5f} (d_z {needed.effect_size:.2f}) with power {needed.target:g} "
             f"at level {needed.alpha:g}:",
-            f"{needed.trials} trials (power {needed.power:.3f}); {needed.cautious} to be safe from a lucky pilot",
+            "",
+            plain(text_rows(rows)),
         ]
     )

@@ -26,6 +26,7 @@ from jaxinv.stats.sequential import (
     first_look,
 )
 from jaxinv.stats.stopping import Until
+from jaxinv.stats.stopping_times import StoppingTime, stopping_time
 from jaxinv.stats.t_tests import TTest, paired_t, welch
 from jaxinv.stats.variance_components import Variation, variation
 
@@ -42,6 +43,7 @@ __all__ = [
     "Pairing",
     "RunningBernstein",
     "RunningMoments",
+    "StoppingTime",
     "Summary",
     "TTest",
     "TrialsNeeded",
@@ -69,6 +71,7 @@ __all__ = [
     "power",
     "published_z",
     "sign_flip",
+    "stopping_time",
     "summary",
     "superiority",
     "tost",

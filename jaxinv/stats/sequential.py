@@ -76,7 +76,7 @@ class RunningMoments:
 
     def look(self, *, confidence: float = 0.95, null: float = 0.0, grain: float = 0.0) -> AnytimeInterval:
         """`anytime_interval` of all trials so far."""
-        return _look(np.asarray(self.n), np.asarray(self.mean), np.asarray(self.sd), confidence, null, grain)
+        return look_of(np.asarray(self.n), np.asarray(self.mean), np.asarray(self.sd), confidence, null, grain)
 
 
 def anytime_interval(
@@ -127,7 +127,7 @@ def anytime_interval(
     x = checks.sample("values", values, axis)
     n = x.shape[-1]
     mean, squares = _moments(x) if n else np.full((2, *x.shape[:-1]), np.nan)
-    return _look(np.asarray(n), mean, np.sqrt(squares / (n - 1 if n > 1 else np.nan)), confidence, null, grain)
+    return look_of(np.asarray(n), mean, np.sqrt(squares / (n - 1 if n > 1 else np.nan)), confidence, null, grain)
 
 
 def confidence_sequence(
@@ -153,7 +153,7 @@ def confidence_sequence(
     squares = np.maximum(np.cumsum(np.square(shifted), axis=-1) - n * np.square(moved), 0.0)
     with np.errstate(invalid="ignore"):
         sd = np.sqrt(squares / np.where(n > 1, n - 1, np.nan))
-    return _look(n, start + moved, sd, confidence, null, grain)
+    return look_of(n, start + moved, sd, confidence, null, grain)
 
 
 def first_look(confidence: float = 0.95) -> int:
@@ -197,10 +197,15 @@ def _moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.where(nothing, x[..., 0], mean), np.where(nothing, 0.0, squares)
 
 
-def _look(
-    n: np.ndarray, mean: np.ndarray, sd: np.ndarray, confidence: float, null: float, grain: float
+def look_of(
+    n: np.ndarray,
+    mean: np.ndarray,
+    sd: np.ndarray,
+    confidence: float = 0.95,
+    null: float = 0.0,
+    grain: float = 0.0,
 ) -> AnytimeInterval:
-    """The figures of one look for each (n, mean, sd); their shapes broadcast."""
+    """`anytime_interval` from number, mean and standard deviation of trials; their shapes broadcast."""
     checks.probability("confidence", confidence)
     spread = np.maximum(sd, checks.step(grain) / 2)  # NaN stays NaN
     known = np.isfinite(mean)
