@@ -31,15 +31,22 @@ MODELS: dict[str, str] = {
     "mlp": "one hidden layer of 128 ReLU units",
     "mlp_nobias": "mlp whose first layer has no bias",
     "mlp_bn": "mlp with batch normalisation after each hidden layer",
+    "mlp_glorot": "mlp with weights as Keras draws them (Glorot uniform)",
+    "mlp_he": "mlp with weights for ReLU units (He normal)",
+    "mlp_sigmoid": "mlp with sigmoid units and weights as Keras draws them",
     "cnn": "two small convolutions with pooling and a linear layer",
     "cnn_bn": "cnn with batch normalisation after each convolution",
     "deep_mnist": "the TensorFlow tutorial's convnet: 5x5x32, pool, 5x5x64, pool, 1024, dropout 0.5",
+    "hosseini": "a convnet on negative images (Hosseini et al. 2017): 3x3x32, 3x3x64, pool, 200, 200",
 }
 
 SIZED_MODELS: dict[str, str] = {
     "mlp": "hidden units",
     "mlp_nobias": "hidden units",
     "mlp_bn": "hidden units",
+    "mlp_glorot": "hidden units",
+    "mlp_he": "hidden units",
+    "mlp_sigmoid": "hidden units",
     "cnn": "channels",
     "cnn_bn": "channels",
 }
@@ -95,6 +102,16 @@ AUGMENTATIONS: dict[str, str] = {
     "flip": "each image mirrored left to right with probability 1/2",
     "crop": "each image padded with 4 pixels of 0 on every side and cut out at a random place",
 }
+
+EXPERIMENTS: dict[str, str] = {
+    "inversion": "MNIST with inverted grey values, softmax regression (Cross Validated 220164)",
+    "negative-images": "convnets trained on normal and tested on negative images (Hosseini et al. 2017)",
+    "unscaled-pixels": "Fashion-MNIST with pixels up to 255 against up to 1, an MLP with Adam (Cross Validated 372762)",
+    "cookbook": "MNIST raw, scaled and inverted, a wide MLP with Adam (Neural Networks with Keras Cookbook)",
+    "scaling-hurts": "MNIST scaled to 0 to 1 scoring below raw pixels, a sigmoid MLP with SGD (Python Deep Learning)",
+    "seed-variance": "the variance of accuracy over seeds, from independent errors (Jordan 2023)",
+}
+"""Published experiments that can be replicated."""
 
 DATASETS: dict[str, str] = {
     "mnist": "70,000 handwritten digits, bundled: 55,000 to train on (the tutorial's split), 10,000 to test on",

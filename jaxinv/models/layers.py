@@ -91,25 +91,44 @@ class BatchNorm(nnx.Module):
         self.updates[...] = updates
 
 
+class Conv(nnx.Module):
+    """conv(x) + offset + bias without zero padding: [C, H, W, B] to [F, H - kh + 1, W - kw + 1, B].
+
+    Args:
+        weight: kernels [F, C, kh, kw].
+        bias: [F].
+    """
+
+    def __init__(self, weight: jax.Array, bias: jax.Array) -> None:
+        self.weight, self.bias = nnx.Param(weight), nnx.Param(bias)
+
+    def __call__(self, x: jax.Array, offset: jax.Array | None = None) -> jax.Array:
+        y = im2col.conv(x, self.weight[...], padding="VALID")
+        y = y if offset is None else y + offset[..., None]
+        return y + self.bias[...][:, None, None, None]
+
+
 class ConvBlock(nnx.Module):
     """relu(pool(conv(x) + offset) + bias), or relu(pool(norm(conv(x) + offset))): [C, H, W, B] to [F, H//2, W//2, B].
 
-    Zero padding ("SAME"), 2 x 2 max pooling; the last row or column of an odd size, which pooling leaves out, is not
-    computed and does not enter the batch statistics either. Bias and ReLU commute with the maximum and come after it,
-    where there are a quarter as many numbers.
+    Zero padding (unless `padding` says otherwise), 2 x 2 max pooling; the last row or column of an odd size, which
+    pooling leaves out, is not computed and does not enter the batch statistics either. Bias and ReLU commute with the
+    maximum and come after it, where there are a quarter as many numbers.
 
     Args:
         weight: kernels [F, C, kh, kw].
         bias: [F], or None for batch normalisation, which brings its own.
+        padding: "SAME", or "VALID" for no zeros, which gives two rows and columns less of 3 x 3 kernels.
     """
 
-    def __init__(self, weight: jax.Array, bias: jax.Array | None) -> None:
+    def __init__(self, weight: jax.Array, bias: jax.Array | None, *, padding: str = "SAME") -> None:
+        self.padding = padding
         self.weight = nnx.Param(weight)
         self.bias = None if bias is None else nnx.Param(bias)
         self.norm = BatchNorm(len(weight)) if bias is None else None
 
     def __call__(self, x: jax.Array, offset: jax.Array | None = None) -> jax.Array:
-        y = im2col.conv_phases(x, self.weight[...])
+        y = im2col.conv_phases(x, self.weight[...], padding=self.padding)
         if offset is not None:  # [F, 2, 2, H//2, W//2]
             y = y + offset[..., None]
         if self.norm is not None:
@@ -139,6 +158,16 @@ def truncated_normals(key: jax.Array, *shapes: tuple[int, ...]) -> list[jax.Arra
     ends = list(itertools.accumulate(sizes))
     drawn = jax.random.truncated_normal(key, -2.0, 2.0, (ends[-1],), jnp.float32)
     return [drawn[end - size : end].reshape(shape) for shape, size, end in zip(shapes, sizes, ends, strict=True)]
+
+
+def glorot_uniforms(key: jax.Array, *shapes: tuple[int, int]) -> list[jax.Array]:
+    """Weights [outputs, inputs] drawn evenly from ±sqrt(6 / (inputs + outputs)), as Keras does, all from one draw."""
+    ends = list(itertools.accumulate(map(math.prod, shapes)))
+    drawn = jax.random.uniform(key, (ends[-1],), jnp.float32, -1.0, 1.0)
+    return [
+        drawn[end - math.prod(shape) : end].reshape(shape) * (6 / sum(shape)) ** 0.5
+        for shape, end in zip(shapes, ends, strict=True)
+    ]
 
 
 def lecun(normals: jax.Array) -> jax.Array:

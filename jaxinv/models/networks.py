@@ -17,10 +17,12 @@ from jaxinv.models import im2col
 from jaxinv.models.adapters import OFFSET, from_nnx
 from jaxinv.models.layers import (
     BatchNorm,
+    Conv,
     ConvBlock,
     Dense,
     channel_major,
     feature_major,
+    glorot_uniforms,
     he,
     lecun,
     truncated_normals,
@@ -41,12 +43,25 @@ class Softmax(nnx.Module):
         return self.first(feature_major(images), offset).T
 
 
+def _lecun_weights(key: jax.Array, *shapes: tuple[int, int]) -> list[jax.Array]:
+    """LeCun normal: variance 1 / inputs."""
+    return [lecun(normals) for normals in truncated_normals(key, *shapes)]
+
+
+def _he_weights(key: jax.Array, *shapes: tuple[int, int]) -> list[jax.Array]:
+    """He normal (variance 2 / inputs) for the hidden layers, LeCun normal for the last."""
+    *hidden, last = truncated_normals(key, *shapes)
+    return [*map(he, hidden), lecun(last)]
+
+
 class Mlp(nnx.Module):
-    """H*W*K - hidden layers - C with ReLU; weights LeCun normal (variance 1 / inputs), biases zero.
+    """H*W*K - hidden layers - C; biases zero.
 
     Args:
         hidden: units of each hidden layer. The layers are called first, second, third, ..., and last.
         bias: whether the first layer has a bias.
+        weights: draws the weights of all layers from a key and their shapes.
+        activation: of the hidden units.
         norm: batch normalisation between each hidden layer and its ReLU. It brings its own bias, so the layer has none.
 
     Batch normalisation takes away whatever is the same for all images of a batch, so the offset of a folded
@@ -63,15 +78,17 @@ class Mlp(nnx.Module):
         hidden: tuple[int, ...] = (128,),
         bias: bool = True,
         norm: bool = False,
+        weights: Callable[..., list[jax.Array]] = _lecun_weights,
+        activation: Callable[[jax.Array], jax.Array] = jax.nn.relu,
     ) -> None:
         inputs = (math.prod(image_shape), *hidden)
-        *drawn, last = truncated_normals(rngs.params(), *zip((*hidden, classes), inputs, strict=True))
-        self.layers = _layer_names(len(hidden))
-        for layer, normals in zip(self.layers, drawn, strict=True):
+        *drawn, last = weights(rngs.params(), *zip((*hidden, classes), inputs, strict=True))
+        self.layers, self.activation = _layer_names(len(hidden)), activation
+        for layer, weight in zip(self.layers, drawn, strict=True):
             biased = not norm and (bias or layer != "first")
-            setattr(self, layer, Dense(lecun(normals), _zeros(len(normals)) if biased else None))
-            setattr(self, _norm_name(layer), BatchNorm(len(normals)) if norm else None)
-        self.last = Dense(lecun(last), _zeros(classes))
+            setattr(self, layer, Dense(weight, _zeros(len(weight)) if biased else None))
+            setattr(self, _norm_name(layer), BatchNorm(len(weight)) if norm else None)
+        self.last = Dense(last, _zeros(classes))
 
     def __call__(self, images: jax.Array, offset: jax.Array | None = None) -> jax.Array:
         h = feature_major(images)
@@ -80,7 +97,7 @@ class Mlp(nnx.Module):
             if norm is not None and not norm.use_running_average and offset is not None:
                 offset = lax.stop_gradient(offset)
             h = dense(h, offset)
-            h = jax.nn.relu(h if norm is None else norm(h))
+            h = self.activation(h if norm is None else norm(h))
             offset = None  # the first layer's alone
         return self.last(h).T
 
@@ -144,6 +161,32 @@ class DeepMnist(nnx.Module):
         return self.last(h).T
 
 
+class Hosseini(nnx.Module):
+    """The convnet of Hosseini et al. (2017, arXiv:1703.06857) on MNIST.
+
+    3 x 3 x 32, 3 x 3 x 64, 2 x 2 max pooling, twice 200 ReLU units, C. The paper does not say how the convolutions are
+    padded and where their ReLUs stand; here no zeros are added, as is Keras's default, and a ReLU follows each.
+    Weights are He normal before a ReLU and LeCun normal at the end; biases are zero.
+    """
+
+    def __init__(self, image_shape: ImageShape, classes: int, rngs: nnx.Rngs) -> None:
+        height, width, channels = image_shape
+        if min(height, width) < 6:
+            raise InputError(f"model: images of {height} x {width} are too small; give images of at least 6 x 6")
+        flat = 64 * ((height - 4) // 2) * ((width - 4) // 2)
+        shapes = (32, channels, 3, 3), (64, 32, 3, 3), (200, flat), (200, 200), (classes, 200)
+        first, second, third, fourth, last = truncated_normals(rngs.params(), *shapes)
+        self.first = Conv(he(first), _zeros(32))
+        self.second = ConvBlock(he(second), _zeros(64), padding="VALID")
+        self.third, self.fourth = Dense(he(third), _zeros(200)), Dense(he(fourth), _zeros(200))
+        self.last = Dense(lecun(last), _zeros(classes))
+
+    def __call__(self, images: jax.Array, offset: jax.Array | None = None) -> jax.Array:
+        h = self.second(jax.nn.relu(self.first(channel_major(images), offset)))
+        h = jax.nn.relu(self.third(h.reshape(-1, h.shape[-1])))
+        return self.last(jax.nn.relu(self.fourth(h))).T
+
+
 def _zeros(size: int) -> jax.Array:
     return jnp.zeros(size, jnp.float32)
 
@@ -203,13 +246,22 @@ def _fold_conv(params: Params, scale: jax.Array, offset: jax.Array) -> Params:
     return {**params, "first": folded, OFFSET: added}
 
 
+def _fold_valid_conv(params: Params, scale: jax.Array, offset: jax.Array) -> Params:
+    """As `_fold_conv`, for a first convolution that adds no zeros and is not pooled."""
+    first = params["first"]
+    weight = first["weight"]
+    folded = {**first, "weight": weight * scale[0, 0][None, :, None, None]}
+    added = im2col.conv(offset.transpose(2, 0, 1)[..., None], weight, padding="VALID", precision="highest")[..., 0]
+    return {**params, "first": folded, OFFSET: added}
+
+
 def _conv_refusal(scale: np.ndarray, offset: np.ndarray) -> str | None:
     scale = np.asarray(scale)
     if np.all(scale == scale[:1, :1]):
         return None
     return (
-        "its first layer is a convolution (SAME padding), which shares its weights between pixels, "
-        "and the scale differs from pixel to pixel"
+        "its first layer is a convolution, which shares its weights between pixels, and the scale differs from pixel "
+        "to pixel"
     )
 
 
@@ -231,9 +283,13 @@ _BUILTIN = {
     "mlp": _Builtin(Mlp, _dense, "hidden"),
     "mlp_nobias": _Builtin(partial(Mlp, bias=False), _dense, "hidden"),
     "mlp_bn": _Builtin(partial(Mlp, norm=True), _dense, "hidden"),
+    "mlp_glorot": _Builtin(partial(Mlp, weights=glorot_uniforms), _dense, "hidden"),
+    "mlp_he": _Builtin(partial(Mlp, weights=_he_weights), _dense, "hidden"),
+    "mlp_sigmoid": _Builtin(partial(Mlp, weights=glorot_uniforms, activation=jax.nn.sigmoid), _dense, "hidden"),
     "cnn": _Builtin(Cnn, _convolutional, "channels"),
     "cnn_bn": _Builtin(partial(Cnn, norm=True), _convolutional, "channels"),
     "deep_mnist": _Builtin(DeepMnist, _convolutional),
+    "hosseini": _Builtin(Hosseini, partial(from_nnx, fold=_fold_valid_conv, fold_refusal=_conv_refusal)),
 }
 
 

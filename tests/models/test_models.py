@@ -13,10 +13,10 @@ from jaxinv import data, preprocess, registry
 from jaxinv.errors import InputError
 from jaxinv.models import Model, check_model, get_model
 
-DENSE = ["softmax", "softmax_nobias", "mlp", "mlp_nobias", "mlp_bn"]
-CONVOLUTIONAL = ["cnn", "cnn_bn", "deep_mnist"]
+DENSE = ["softmax", "softmax_nobias", "mlp", "mlp_nobias", "mlp_bn", "mlp_glorot", "mlp_he", "mlp_sigmoid"]
+CONVOLUTIONAL = ["cnn", "cnn_bn", "deep_mnist", "hosseini"]
 ALL = DENSE + CONVOLUTIONAL
-SIZED = ["mlp:7,12", "mlp_nobias:12,7,5", "mlp_bn:12,7,5", "cnn:4,6,8", "cnn_bn:3,5"]
+SIZED = ["mlp:7,12", "mlp_sigmoid:5,4", "mlp_nobias:12,7,5", "mlp_bn:12,7,5", "cnn:4,6,8", "cnn_bn:3,5"]
 
 
 def slow_convolutions(*arguments: Any) -> Any:
@@ -27,7 +27,7 @@ def slow_convolutions(*arguments: Any) -> Any:
 
 EVERYWHERE = [slow_convolutions(name, (8, 8, 1)) for name in ALL]
 EVERYWHERE += [slow_convolutions(name, (9, 6, 3)) for name in ALL if name != "deep_mnist"]
-ORDER = ("first", "second", "third")
+ORDER = ("first", "second", "third", "fourth")
 KEY = jax.random.key(0)
 
 
@@ -117,10 +117,13 @@ def torch_network(name: str, params: Any, state: Any, shape: tuple[int, int, int
     def convolution(path: str) -> None:
         ours = params[path]
         outputs, inputs, size, _ = ours["weight"].shape
-        layers.append(take(nn.Conv2d(inputs, outputs, size, padding=size // 2, bias="bias" in ours), path, ours))
+        padding = 0 if name == "hosseini" else size // 2
+        layers.append(take(nn.Conv2d(inputs, outputs, size, padding=padding, bias="bias" in ours), path, ours))
         if "norm" in ours:
             norm(nn.BatchNorm2d, f"{path}/norm", ours["norm"], state[path]["norm"])
-        layers.extend([nn.ReLU(), nn.MaxPool2d(2)])
+        layers.append(nn.ReLU())
+        if name != "hosseini" or path == "second":
+            layers.append(nn.MaxPool2d(2))
 
     for path in (path for path in ORDER if path in params):
         if params[path]["weight"].ndim == 4:
@@ -132,7 +135,7 @@ def torch_network(name: str, params: Any, state: Any, shape: tuple[int, int, int
         if around in params:
             norm(nn.BatchNorm1d, around, params[around], state[around])
         if "last" in params:
-            layers.append(nn.ReLU())
+            layers.append(nn.Sigmoid() if name.startswith("mlp_sigmoid") else nn.ReLU())
     if "last" in params:
         layers.append(nn.Flatten())
         dense("last")
@@ -236,7 +239,7 @@ def test_convolutions_fold_every_arm_but_a_scale_per_pixel(name: str):
             assert model.fold_refusal is not None
             reason = model.fold_refusal(np.asarray(scale), np.asarray(offset))
             (folded if reason is None else refused).append(arm)
-            assert reason is None or "convolution (SAME padding)" in reason
+            assert reason is None or "its first layer is a convolution, which shares its weights" in reason
     assert refused == ["pixel_zscore"]
     assert {"normal", "inverted", "pixel_mean", "channel_zscore"} <= set(folded)
 
@@ -285,6 +288,15 @@ def test_initial_weights_have_the_stated_spread():
     assert np.std(params["last"]["weight"]) == pytest.approx(128**-0.5, rel=0.1)
     assert not np.any(params["first"]["bias"])
     assert not np.any(get_model("softmax").init(KEY, (28, 28, 1), 10)[0]["first"]["weight"])
+    params, _ = get_model("mlp_he").init(KEY, (28, 28, 1), 10)
+    assert np.std(params["first"]["weight"]) == pytest.approx((2 / 784) ** 0.5, rel=0.02)
+    assert np.std(params["last"]["weight"]) == pytest.approx(128**-0.5, rel=0.1)
+    for name in ("mlp_glorot", "mlp_sigmoid"):
+        params, _ = get_model(name).init(KEY, (28, 28, 1), 10)
+        for layer, units in (("first", 784 + 128), ("last", 128 + 10)):
+            weight, limit = np.asarray(params[layer]["weight"]), (6 / units) ** 0.5
+            assert 0.99 * limit < np.abs(weight).max() <= limit
+            assert np.std(weight) == pytest.approx(limit / 3**0.5, rel=0.05)
     params, _ = get_model("cnn").init(KEY, (28, 28, 1), 10)
     assert np.std(params["second"]["weight"]) == pytest.approx((2 / 72) ** 0.5, rel=0.1)
     assert params["last"]["weight"].shape == (10, 16 * 7 * 7)
@@ -320,7 +332,7 @@ def test_sizes_make_models_of_their_own_that_are_kept():
     weights = {layer: params[layer]["weight"].shape for layer in params}
     kernels = {"first": (4, 3, 3, 3), "second": (6, 4, 3, 3), "third": (8, 6, 3, 3), "last": (5, 8)}
     assert weights == kernels
-    assert [state[layer]["norm"]["mean"].shape for layer in ORDER] == [(4,), (6,), (8,)]
+    assert [state[layer]["norm"]["mean"].shape for layer in ORDER[:3]] == [(4,), (6,), (8,)]
     for name, biased in (("mlp:4,3", 3), ("mlp_nobias:4,3", 2), ("mlp_bn:4,3", 1)):
         layers = get_model(name).init(KEY, (2, 2, 1), 5)[0]
         order = ["first", "second", "last"]
@@ -365,7 +377,7 @@ def test_dropout_halves_the_units_and_only_in_training():
 
 
 @pytest.mark.parametrize("shape", [(4, 4, 1), (5, 7, 2), (32, 32, 3)])
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", [name for name in ALL if name != "hosseini"])
 def test_every_image_size_will_do(name: str, shape: tuple[int, int, int]):
     check_model(get_model(name), shape, 7)
 
@@ -376,6 +388,15 @@ def test_too_small_to_pool(name: str, shape: tuple[int, int, int], times: int):
     with pytest.raises(InputError, match=needed):
         get_model(name).init(KEY, shape, 3)
     get_model(name).init(KEY, (2**times, 2**times, 1), 3)
+
+
+def test_hosseini_needs_room_for_two_convolutions_without_padding():
+    with pytest.raises(InputError, match="images of 5 x 9 are too small; give images of at least 6 x 6"):
+        check_model(get_model("hosseini"), (5, 9, 1), 3)
+    check_model(get_model("hosseini"), (6, 9, 3), 3)
+    shapes = {layer: value["weight"].shape for layer, value in randomised("hosseini", (28, 28, 1), 10)[0].items()}
+    convolutions = {"first": (32, 1, 3, 3), "second": (64, 32, 3, 3)}
+    assert shapes == {**convolutions, "third": (200, 9216), "fourth": (200, 200), "last": (10, 200)}
 
 
 @pytest.mark.slow
