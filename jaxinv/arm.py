@@ -26,6 +26,7 @@ ARM_FIELDS = (
     "batch_size",
     "train_examples",
     "label_noise",
+    "batch_stats",
 )
 """What an arm may change."""
 
@@ -40,7 +41,7 @@ class Arm:
     Attributes:
       name: what results, tables and plots call it.
       preprocess: a name, a composition such as "inverted+pixel_mean", or a `ji.Preprocess`; None: "normal".
-      model, optimizer, loss, augment, batch_size, train_examples, label_noise: as for `Study`.
+      model, optimizer, loss, augment, batch_size, train_examples, label_noise, batch_stats: as for `Study`.
       learning_rate: in place of the study's: one value, or as many as the study has.
 
     Raises:
@@ -63,6 +64,7 @@ class Arm:
     batch_size: int | None
     train_examples: int | None
     label_noise: float | None
+    batch_stats: str | None
 
     def __init__(
         self,
@@ -77,6 +79,7 @@ class Arm:
         batch_size: int | None = None,
         train_examples: int | None = None,
         label_noise: float | None = None,
+        batch_stats: str | None = None,
         **others: Any,
     ) -> None:
         if not isinstance(name, str) or not name.isprintable() or not name.strip():
@@ -96,6 +99,7 @@ class Arm:
             "batch_size": batch_size,
             "train_examples": train_examples,
             "label_noise": label_noise,
+            "batch_stats": batch_stats,
         }
         object.__setattr__(self, "name", name)
         for field, value in given.items():

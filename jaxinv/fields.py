@@ -94,6 +94,12 @@ def check_precision(field: str, value: Any) -> Any:
     return value
 
 
+def check_batch_stats(field: str, value: Any) -> Any:
+    if value not in ("running", "recomputed"):
+        raise unknown(field, value, ("running", "recomputed"))
+    return value
+
+
 def check_label_noise(field: str, value: Any) -> float:
     share = number(field, value)
     if not 0.0 <= share <= 1.0:
@@ -116,6 +122,7 @@ CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "batch_size": check_count,
     "train_examples": optional(check_count),
     "label_noise": check_label_noise,
+    "batch_stats": check_batch_stats,
     "steps": check_count,
     "eval_every": optional(lambda field, value: whole(field, value, 1)),
     "trials": check_count,

@@ -43,6 +43,9 @@ class Study:
       train_examples: train on a random subset of so many examples, another one in each trial, the smaller inside the
         larger; None: on all.
       label_noise: share of the training labels that are replaced by another class at random, the same ones in each arm.
+      batch_stats: which statistics batch normalisation uses in evaluations: "running" averages over the batches of
+        training, or "recomputed" ones, of 1,000 training images under the weights of the moment ("precise BN", Wu and
+        Johnson 2021, arXiv:2105.07576). Running averages lag behind the weights, most of all after few updates.
       steps: S, updates a trial.
       eval_every: evaluate on the whole test set every so many steps (it divides `steps`); None: at the end only.
       trials: T, how many trials.
@@ -70,6 +73,7 @@ class Study:
     batch_size: int = 100
     train_examples: int | None = None
     label_noise: float = 0.0
+    batch_stats: Literal["running", "recomputed"] = "running"
     steps: int = 50
     eval_every: int | None = None
     trials: int = 100
@@ -200,7 +204,13 @@ def study_hash(fields: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 
-LATER_FIELDS = {"loss": "cross_entropy", "augment": "none", "train_examples": None, "label_noise": 0.0}
+LATER_FIELDS = {
+    "loss": "cross_entropy",
+    "augment": "none",
+    "train_examples": None,
+    "label_noise": 0.0,
+    "batch_stats": "running",
+}
 """Fields that studies of version 0.1.0 lacked, by what they did. At these values they do not enter the hash."""
 
 

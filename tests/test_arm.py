@@ -60,6 +60,7 @@ def test_arms_that_no_text_makes_have_none(arm: ji.Arm) -> None:
 
 def test_text_sets_every_field_of_an_arm() -> None:
     texts = {"preprocess": "zca", "model": "mlp", "optimizer": "adam", "loss": "squared_error", "augment": "flip"}
+    texts |= {"batch_stats": "recomputed"}
     for field in ARM_FIELDS:
         value = texts.get(field, "1")
         assert str(parse_arm(f"x: {field}={value}").changes[field]).removesuffix(".0") == value

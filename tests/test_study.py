@@ -111,6 +111,7 @@ def test_hash_ignores_trials_alone() -> None:
         "augment": "flip",
         "train_examples": 100,
         "label_noise": 0.25,
+        "batch_stats": "recomputed",
         "illumination": 0.5,
         "precision": "fast",
     }

@@ -131,6 +131,10 @@ class StudyFlags:
     """Train each trial on a random subset of so many examples."""
     label_noise: Annotated[tuple[float, ...] | None, several(float), flag("label_noise", "FLOAT [FLOAT ...]")] = None
     """Share of the training labels that are replaced at random, from 0 to 1."""
+    batch_stats: Annotated[tuple[str, ...] | None, several(str), flag("batch_stats", "{running,recomputed} [...]")] = (
+        None
+    )
+    """Statistics that batch normalisation evaluates with: running averages, or recomputed over training images."""
     steps: Annotated[int | None, one(int), flag("steps", "INT")] = None
     """Updates in each trial."""
     eval_every: Annotated[int | None, one(int), optional("INT", "at the end only")] = None

@@ -41,6 +41,7 @@ class Treatment:
     batch_size: int
     train_examples: int | None
     label_noise: float
+    recompute: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,6 +167,7 @@ class ResolvedStudy:
                     batch_size=treatment.batch_size,
                     train_examples=treatment.train_examples,
                     label_noise=treatment.label_noise,
+                    recompute=treatment.recompute,
                     steps=self.study.steps,
                     eval_every=self.study.eval_every or self.study.steps,
                     fold=fold,
@@ -240,6 +242,12 @@ def _treatment(study: Study, arm: Any, changed: Container[str], dataset: Dataset
         model = check_model(get_model(arm.model), dataset.image_shape, dataset.classes)
     except InputError as error:
         raise InputError(f"{where('model')}{error}") from error.__cause__
+    recompute = arm.batch_stats == "recomputed" and model.has_state
+    if recompute and model.model.recompute is None:
+        raise InputError(
+            f"{where('batch_stats', 'model')}batch_stats: 'recomputed' is not allowed for {model.name!r}, which does "
+            "not say how; give 'running', or a model of jaxinv or flax nnx"
+        )
     loss, augment = get_loss(arm.loss), get_augment(arm.augment)
     check_per_example(f"{where('loss')}loss", loss, dataset.classes)
     if augment is not None:
@@ -259,4 +267,5 @@ def _treatment(study: Study, arm: Any, changed: Container[str], dataset: Dataset
         batch_size=arm.batch_size,
         train_examples=None if subset == count else subset,
         label_noise=arm.label_noise,
+        recompute=recompute,
     )

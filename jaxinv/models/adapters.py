@@ -11,7 +11,19 @@ from flax import linen, nnx
 from flax.core import unfreeze
 
 from jaxinv.errors import InputError
-from jaxinv.models.model import Apply, BoundInit, Build, FoldRefusal, ImageShape, Model, Params, Restore, State
+from jaxinv.models.layers import BatchNorm
+from jaxinv.models.model import (
+    Apply,
+    BoundInit,
+    Build,
+    FoldRefusal,
+    ImageShape,
+    Model,
+    Params,
+    Recompute,
+    Restore,
+    State,
+)
 
 Constructor = Callable[[ImageShape, int, nnx.Rngs], nnx.Module]
 Fold = Callable[[Params, jax.Array, jax.Array], Params]
@@ -127,7 +139,30 @@ def from_nnx(
 
         return init, apply
 
-    return _built(label, build, fold, fold_refusal, pixel_weights, select_pixels, restore)
+    def recompute(image_shape: ImageShape, classes: int, params: Params, state: State, images: jax.Array) -> State:
+        graphs = graphs_of_statistics(image_shape, classes)
+        offset = params.get(OFFSET)
+        params = {part: value for part, value in params.items() if part != OFFSET}
+        random = _reseeded(graphs.random, jax.random.key(0))
+        module: Any = nnx.merge(graphs.evaluating, nnx.State(params), random, nnx.State(state))
+        module(images) if offset is None else module(images, offset)
+        return _split(module)[-1]
+
+    def graphs_of_statistics(image_shape: ImageShape, classes: int) -> _Graphs:
+        """The module in evaluation, but for batch normalisation, which takes a batch's statistics as they are."""
+
+        def made(key: jax.Array) -> _Graphs:
+            module = constructor(image_shape, classes, nnx.Rngs(key))
+            module.eval()
+            for _, part in nnx.iter_graph(module):
+                if isinstance(part, (nnx.BatchNorm, BatchNorm)):
+                    part.momentum, part.use_running_average = 0.0, False
+            evaluating, _, random, _ = _split(module)
+            return _Graphs(evaluating, evaluating, random)
+
+        return jax.eval_shape(made, jax.random.key(0))
+
+    return _built(label, build, fold, fold_refusal, pixel_weights, select_pixels, restore, recompute)
 
 
 #: How a linen module may ask whether it is being trained, and what to answer.
@@ -209,6 +244,7 @@ def _built(
     pixel_weights: PixelWeights | None,
     select_pixels: SelectPixels | None,
     restore: Restore | None = None,
+    recompute: Recompute | None = None,
 ) -> Model:
     """The model of a module that is made for one shape of images."""
 
@@ -220,7 +256,7 @@ def _built(
     ) -> tuple[jax.Array, State]:
         raise InputError(f"model: {label!r} is a flax module; bind it first: model.bind(image_shape, classes).apply(…)")
 
-    return Model(label, init, apply, fold, fold_refusal, pixel_weights, select_pixels, build, restore)
+    return Model(label, init, apply, fold, fold_refusal, pixel_weights, select_pixels, build, restore, recompute)
 
 
 def _name(thing: Any) -> str:

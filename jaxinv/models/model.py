@@ -34,6 +34,7 @@ class Apply(Protocol):
 BoundInit = Callable[[jax.Array], tuple[Params, State]]
 Build = Callable[[ImageShape, int], tuple[BoundInit, Apply]]
 Restore = Callable[[ImageShape, int, Params, State], Any]
+Recompute = Callable[[ImageShape, int, Params, State, jax.Array], State]
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +57,8 @@ class Model:
             `apply(select_pixels(p, i), state, x[:, i, None, None]) == apply(p, state, x.reshape(-1, H, W, K))` for all
             x [B, H*W*K] that are 0 in every other pixel; i is an array of indices or a slice. Evaluation then leaves
             out pixels that are 0 in many test images; the model must take images of shape (n, 1, 1).
+        recompute: None, or `(image_shape, classes, params, state, images) -> state`: the state with statistics of these
+            images in place of running averages, as evaluation uses them.
         build: None, or `(image_shape, classes) -> (init, apply)`, both for that shape alone: for networks that are
             objects made for a shape, such as flax modules. `bind` then takes these.
         restore: None, or `(image_shape, classes, params, state) -> module`: the object itself, with these arrays in it.
@@ -70,6 +73,7 @@ class Model:
     select_pixels: Callable[[Params, Any], Params] | None = None
     build: Build | None = None
     restore: Restore | None = None
+    recompute: Recompute | None = None
 
     def bind(self, image_shape: ImageShape, classes: int) -> "BoundModel":
         """The network for images [B, H, W, K] of one shape and one number of classes; the same object each time."""
@@ -116,6 +120,16 @@ class BoundModel:
         """The parameters that read these pixels alone."""
         assert self.model.select_pixels is not None
         return self.model.select_pixels(params, pixels)
+
+    @property
+    def has_state(self) -> bool:
+        """Whether anything but the parameters changes from step to step."""
+        return bool(jax.tree.leaves(jax.eval_shape(self.init, jax.random.key(0))[1]))
+
+    def recompute(self, params: Params, state: State, images: jax.Array) -> State:
+        """The state with statistics of these images [B, H, W, K] in place of running averages."""
+        assert self.model.recompute is not None
+        return self.model.recompute(self.image_shape, self.classes, params, state, images)
 
     def of_pixels(self, count: int) -> "BoundModel":
         """The same network for images of `count` pixels, [B, count, 1, 1], as `select_pixels` needs it."""

@@ -116,6 +116,10 @@ def unusual_sentence(field: str, value: Any) -> str:
         return f"Training images were augmented: {name}."
     if field == "train_examples":
         return f"Each trial trained on a random subset of {change_text(field, value)}."
+    if field == "batch_stats":
+        return (
+            f"Evaluations used {change_text(field, value)}, of 1,000 training images under the weights of the moment."
+        )
     return f"In each trial, another class took the place of {100 * value:g}% of the training labels, drawn at random."
 
 
@@ -140,6 +144,7 @@ WORDS: dict[str, Callable[[Any], str]] = {
     "batch_size": lambda value: f"batches of {value}",
     "train_examples": lambda value: "all training examples" if value is None else plural(value, "training example"),
     "label_noise": lambda value: f"{100 * value:g}% label noise",
+    "batch_stats": lambda value: f"{value} batch statistics",
 }
 
 

@@ -32,6 +32,7 @@ from jaxinv.training.weight_change import layer_delta, weight_delta
 
 # a mean cross-entropy a thousand times that of guessing, log C, is no longer a matter of learning slowly
 DIVERGED_LOSS = 1000.0
+STATISTICS_IMAGES = 1000  # training images whose statistics batch normalisation is given, where these are recomputed
 
 
 class TrainState(NamedTuple):
@@ -75,6 +76,7 @@ class Trial:
       batch_size, steps, eval_every: B, S, and how many updates lie between evaluations (a divisor of S).
       train_examples: the size of the random subset that the trial is trained on; None: all N.
       label_noise: share of the training labels that are replaced.
+      recompute: before each evaluation, compute the statistics of batch normalisation anew.
       fold: fold the affine preprocessing into the first layer, which then reads the images as stored. That is exact,
         and lets all affine preprocessings share one wide product. Otherwise it is applied to each batch.
       preprocess: (params, images) -> images, applied to each batch of stored images, where the preprocessing is not
@@ -92,6 +94,7 @@ class Trial:
     batch_size: int
     train_examples: int | None = None
     label_noise: float = 0.0
+    recompute: bool = False
     steps: int
     eval_every: int
     fold: bool
@@ -137,7 +140,20 @@ class Trial:
             return TrainState(optax.apply_updates(state.params, updates), model_state, opt_state), loss
 
         state, losses = lax.scan(update, state, (steps, batches))
+        if self.recompute:
+            state = state._replace(model_state=self._recomputed(state, key, affine, data))
         return state, losses.mean()
+
+    def _recomputed(self, state: TrainState, key: jax.Array, affine: Affine, data: Data) -> Any:
+        """The model state with statistics of the trial's first training images; training itself never reads them."""
+        count = min(STATISTICS_IMAGES, self.train_examples or len(data.x_train))
+        first = jnp.zeros(1, jnp.int32)
+        (chosen,) = training_batches(key, first, count, len(data.x_train), self.train_examples)
+        images = data.x_train[chosen]
+        if self.preprocess is not None:
+            images = self.preprocess(data.preprocess_params, images)
+        params, left = self._folded(state.params, affine)
+        return self.model.recompute(params, state.model_state, network_inputs(images, left))
 
     def evaluate(self, state: TrainState, affine: Affine, data: Data) -> tuple[EvalMetrics, jax.Array | None]:
         """Metrics over all test images, and the class that each is taken for, int16 [M], where that is kept."""
