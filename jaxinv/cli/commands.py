@@ -2,12 +2,15 @@
 
 from jaxinv.cli.analysis import Compare, Power, Report
 from jaxinv.cli.listing import Arms, Datasets
-from jaxinv.cli.training import Bench, Claims, Replicate, Run
+from jaxinv.cli.recommendation import Recommend
+from jaxinv.cli.replication import Replicate
+from jaxinv.cli.training import Bench, Claims, Run
 
 COMMANDS = {
     "replicate": Replicate,
     "run": Run,
     "claims": Claims,
+    "recommend": Recommend,
     "compare": Compare,
     "power": Power,
     "report": Report,

@@ -1,4 +1,4 @@
-"""The commands that train: `run`, `replicate`, `claims` and `bench`."""
+"""The commands that train: `run`, `claims` and `bench`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from jaxinv.cli.options import DataDir, Dir, Flag, Machine, Output, StudyInput, one, optional, several
-from jaxinv.cli.output import fill, keep_stdout, print_json
+from jaxinv.cli.output import keep_stdout, print_json
 from jaxinv.cli.stopping import resumable
 from jaxinv.engine.launchers import parse_share
 from jaxinv.errors import InputError
@@ -15,48 +15,6 @@ from jaxinv.utils.progress import say
 
 if TYPE_CHECKING:
     from jaxinv.stats import Until
-
-
-@dataclass(kw_only=True)
-class Replicate(Machine, Output):
-    """Replicate the published inversion experiment, in both readings.
-
-    Example: jaxinv replicate --trials 1000 --out runs/replicate
-    """
-
-    chains: int = 8
-    """Number of chains of 5,000 updates, which is what the published script runs."""
-    trials: int = 100
-    """Number of independent trials of 50 updates, which is what its text describes."""
-    seed: int = 0
-    """Seed of all random numbers."""
-    out: Dir = "runs/replicate"
-    """Folder for results, summary.json and figures. The same command resumes a run that was stopped."""
-
-    def __call__(self) -> None:
-        self.ready()
-        from jaxinv.experiments import inversion, replicate
-        from jaxinv.experiments.reports import write_report
-        from jaxinv.report import terminal
-
-        with resumable(self.out):
-            summary = replicate.replicate(
-                self.out,
-                chains=self.chains,
-                trials=self.trials,
-                seed=self.seed,
-                chunk=self.chunk,
-                devices=self.devices,
-                progress=not self.quiet,
-            )
-            write_report(self.out)
-        if self.json:
-            print_json(summary)
-            return
-        print(replicate.table(summary))
-        print(f"\n{fill(inversion.WHY)}")
-        print(f"\n{terminal.spent(summary['seconds'])}")
-        print(f"Report: {summary['out']}/report.html, beside results, figures and summary.json.")
 
 
 @dataclass(kw_only=True)
@@ -177,8 +135,8 @@ class Claims(Machine, Output):
     """Names of the claims to test."""
     quick: Flag = False
     """Run few trials. This takes about a minute; where they do not suffice, the verdict is "inconclusive"."""
-    dataset: str = "mnist"
-    """Dataset to test them on."""
+    dataset: Annotated[tuple[str, ...], several(str), optional("NAME [NAME ...]", "mnist")] = ("mnist",)
+    """Dataset to test them on; several make one table and one page of claims by datasets."""
     seed: int = 0
     """Seed of all random numbers."""
     out: Dir = "runs/claims"
@@ -189,25 +147,27 @@ class Claims(Machine, Output):
     def __call__(self) -> None:
         self.ready()
         from jaxinv.experiments import claims
+        from jaxinv.experiments.claims import several as by_dataset
         from jaxinv.experiments.reports import write_report
 
+        if not self.dataset:
+            raise InputError("dataset: none given; give one or more")
+        options = {"quick": self.quick, "progress": not self.quiet, "seed": self.seed, "chunk": self.chunk}
+        options |= {"devices": self.devices, "data_dir": self.data_dir, "out": self.out}
         with resumable(self.out):
-            result = claims.run_claims(
-                self.names,
-                quick=self.quick,
-                out=self.out,
-                dataset=self.dataset,
-                progress=not self.quiet,
-                seed=self.seed,
-                chunk=self.chunk,
-                devices=self.devices,
-                data_dir=self.data_dir,
-            )
+            if len(self.dataset) == 1:
+                result = claims.run_claims(self.names, dataset=self.dataset[0], **options)
+                text = claims.table(result)
+            else:
+                result = by_dataset.run_claims_on(self.dataset, self.names, **options)
+                text = by_dataset.table(result)
+                for one in result["datasets"]:
+                    write_report(one["out"])
             write_report(self.out)
         if self.json:
             print_json(result)
         else:
-            print(claims.table(result))
+            print(text)
             print(f"\nReport: {self.out}/report.html")
 
 

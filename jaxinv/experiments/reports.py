@@ -10,7 +10,12 @@ import numpy as np
 
 from jaxinv.errors import DataError, InputError
 from jaxinv.experiments.claims.page import claims_page
+from jaxinv.experiments.claims.several import JUDGED, several_page
 from jaxinv.experiments.inversion import READINGS
+from jaxinv.experiments.published.page import experiment_page
+from jaxinv.experiments.published.running import get_experiment
+from jaxinv.experiments.recommendation.page import recommendation_page
+from jaxinv.experiments.recommendation.running import SUMMARY
 from jaxinv.experiments.replication_page import read_as, replication_page
 from jaxinv.report.folder import read_studies
 from jaxinv.report.pages import study_page
@@ -56,6 +61,11 @@ def read_page(
     """The page that a folder's stored results make, and the studies that it shows."""
     root = Path(folder)
     judged, summary = _read_json(root / "claims.json"), _read_json(root / "summary.json")
+    by_dataset = _read_json(root / JUDGED)
+    if by_dataset is not None:
+        return several_page(by_dataset, command=command), []
+    if (recommended := _read_json(root / SUMMARY)) is not None:
+        return recommendation_page(recommended, command=command), read_studies(root, bounds={}, border=border)
     published = _published(summary, root)
     studies = read_studies(root, bounds=bounds, border=border)
     listed = [] if judged is None else judged.get("claims")
@@ -66,11 +76,26 @@ def read_page(
     seconds, csv = _seconds(judged or summary or {}), CSV if studies else ""
     if judged is not None and listed:
         return claims_page(judged, studies, seconds=seconds, csv=csv, command=command), studies
+    if summary is not None and "experiment" in summary:
+        return _experiment_page(summary, root, studies, seconds=seconds, csv=csv, command=command), studies
     if {study.name for study in studies} >= set(READINGS):
         studies = read_as(studies, published)
         page = replication_page(studies, published=published, seconds=seconds, csv=csv, again=command)
         return page, studies
     return study_page(studies, command=command, seconds=seconds, csv=csv), studies
+
+
+def _experiment_page(summary: dict[str, Any], root: Path, studies: list[StoredStudy], **options: Any) -> Page:
+    """The page of a replicated experiment.
+
+    Raises:
+        DataError: its summary lacks something, or names no experiment.
+    """
+    missing = {"experiment", "size", "seed", "verdict", "figures", "statements"} - set(summary)
+    if missing:
+        raise DataError(f"{root / 'summary.json'}: has no {', '.join(sorted(missing))}")
+    experiment = get_experiment(summary["experiment"])
+    return experiment_page(summary, experiment, studies, titles=summary.get("titles", {}), **options)
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:

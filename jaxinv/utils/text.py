@@ -79,6 +79,19 @@ def listed(names: Sequence[str], last: str = "and") -> str:
     return f" {last} ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
+DATASETS = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "kmnist": "KMNIST", "cifar10": "CIFAR-10"}
+
+
+def dataset_label(name: str) -> str:
+    """A dataset's name as people write it; a file goes by its own.
+
+    >>> dataset_label("tfds:cifar10"), dataset_label("data/birds.npz")
+    ('CIFAR-10', 'birds.npz')
+    """
+    short = name.removeprefix("tfds:").rsplit("/", 1)[-1]
+    return DATASETS.get(short, short)
+
+
 def plain(text: str) -> str:
     """The text with signs of the keyboard, for terminals: not all of them can write the true minus.
 

@@ -1,7 +1,7 @@
 """What a claim is, and what comes out when it is judged."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from jaxinv.experiments.claims.estimates import NAN, Estimate
@@ -18,16 +18,23 @@ class Measurement:
     """What trials say about a claim.
 
     Attributes:
-      estimates: one for each criterion; none where the claim's premise is absent.
+      estimates: one for each criterion; none where nothing can be estimated.
       explanation: one sentence with numbers.
       effect: the figure to show; by default the first estimate.
       diverged: how many diverged trainings are among those that the figures include.
+      premise: whether the data are such that the claim says something of them.
     """
 
     estimates: Sequence[Estimate] = ()
     explanation: str
     effect: Estimate | None = None
     diverged: int = 0
+    premise: bool = True
+
+
+def absent(why: str) -> Measurement:
+    """What is said where the premise of a claim is absent."""
+    return Measurement(explanation=why, premise=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,13 +89,19 @@ class Claim:
         """Method and criteria in sentences: fixed before any trial."""
         return f"{self.method} Supported if {', and '.join(criterion.sentence for criterion in self.criteria)}."
 
+    def on(self, images: str) -> "Claim":
+        """The claim in the words that name the images it is tested on; it was made about MNIST."""
+        return replace(self, statement=self.statement.replace("MNIST", images))
+
     def judge(self, studies: "StudyCache") -> Judgement:
         """Measure, and apply the rule."""
         measured = self.measure(studies)
         found = list(zip(self.criteria, measured.estimates, strict=True)) if measured.estimates else []
         effect = measured.effect or (measured.estimates[0] if measured.estimates else None)
         return Judgement(
-            verdict=verdict([criterion.apply(estimate) for criterion, estimate in found]),
+            verdict=verdict([criterion.apply(estimate) for criterion, estimate in found])
+            if measured.premise
+            else "premise absent",
             effect=effect.value if effect else NAN,
             ci95=effect.ci95 if effect else (NAN, NAN),
             n=effect.n if effect else 0,

@@ -6,7 +6,7 @@ import numpy as np
 
 from jaxinv import stats, theory
 from jaxinv.engine.single_trial import train_one
-from jaxinv.experiments.claims.claim import Claim, Measurement, more
+from jaxinv.experiments.claims.claim import Claim, Measurement, absent, more
 from jaxinv.experiments.claims.estimates import Mean, Share, difference, exact, mean_of, ratio
 from jaxinv.experiments.claims.rule import Criterion, verdict
 from jaxinv.experiments.claims.studies import (
@@ -27,7 +27,7 @@ from jaxinv.utils.text import percent, points
 FRAME = 7  # the frame is a seventh of the image on each side: 4 of MNIST's 28 pixels
 TOLERANCES = {"float32": 1e-4, "float64": 1e-10}
 
-NO_BORDER = "Every pixel is on in some training image, so there is nothing to test this on."
+NO_BORDER = "Every pixel is on in some training image: these images have no border that is always dark."
 
 COSTS = Criterion(figure="the difference in accuracy, normal minus inverted,", region="above", margin=MATTERS)
 
@@ -54,7 +54,7 @@ def zeros_stand_still(cache: StudyCache) -> Measurement:
     border = weight_change.border_mask(cache.data.x_train)
     count = int(border.sum())
     if not count:
-        return Measurement(explanation=NO_BORDER)
+        return absent(NO_BORDER)
     moved = found.results.weight_delta.sel(arm="normal").isel(learning_rate=0).values.max(axis=-1)
     most = float(moved[border].max())
     frame = np.ones(border.shape, bool)
@@ -72,7 +72,7 @@ def zeros_stand_still(cache: StudyCache) -> Measurement:
 def border_up_centre_down(cache: StudyCache) -> Measurement:
     border, centre = weight_change.border_mask(cache.data.x_train), weight_change.centre_mask(cache.data.image_shape)
     if not border.any():
-        return Measurement(explanation=NO_BORDER)
+        return absent(NO_BORDER)
     study = independent_study(cache)
     heat = cache.per_trial("independent", study).weight_delta.mean(axis=-1, dtype=np.float64)
     normal, inverted = heat[0][:, centre].mean(axis=1), heat[1][:, centre].mean(axis=1)
@@ -145,12 +145,12 @@ def convnet_too(cache: StudyCache) -> Measurement:
 
 def border_explains(cache: StudyCache) -> Measurement:
     if not weight_change.border_mask(cache.data.x_train).any():
-        return Measurement(explanation=NO_BORDER)
+        return absent(NO_BORDER)
     results, arm = without_border(cache)
     samples = normal, inverted, dark = [results.accuracy(name) for name in ("normal", "inverted", arm)]
     gap = difference(normal.values, inverted.values)
     if verdict([COSTS.apply(gap)]) != "supported":
-        return Measurement(explanation=f"Inverting costs {points(gap.value)} here: no loss that could be explained.")
+        return absent(f"Inverting costs {points(gap.value)} here: no loss that could be explained.")
     back = ratio(dark.values - inverted.values, normal.values - inverted.values)
     return Measurement(
         estimates=[back],

@@ -19,6 +19,7 @@ BADGES = {
     "supported": Badge("✔", "supported", "positive"),
     "refuted": Badge("✘", "refuted", "negative"),
     "inconclusive": Badge("?", "inconclusive", "neutral"),
+    "premise absent": Badge("–", "premise absent", "neutral"),
 }
 
 
@@ -70,7 +71,9 @@ def counts(claims: Sequence[Mapping[str, Any]]) -> str:
     'Of 2 claims, 1 came out supported, 1 refuted and 0 inconclusive.'
     """
     found = [sum(claim["verdict"] == verdict for claim in claims) for verdict in BADGES]
-    return f"Of {len(claims)} claims, {found[0]} came out supported, {found[1]} refuted and {found[2]} inconclusive."
+    absent = f"; the premise of {found[3]} is absent in these images" if found[3] else ""
+    told = f"{found[0]} came out supported, {found[1]} refuted and {found[2]} inconclusive{absent}"
+    return f"Of {len(claims)} claims, {told}."
 
 
 def claims_command(claims: Sequence[Mapping[str, Any]], judged: Mapping[str, Any]) -> str:

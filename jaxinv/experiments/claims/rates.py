@@ -4,8 +4,9 @@ from functools import partial
 
 import numpy as np
 
-from jaxinv.experiments.claims.claim import Claim, Measurement
+from jaxinv.experiments.claims.claim import Claim, Measurement, absent
 from jaxinv.experiments.claims.estimates import Mean, Share, difference, factor
+from jaxinv.experiments.claims.remedies import no_loss
 from jaxinv.experiments.claims.rule import Criterion, Region
 from jaxinv.experiments.claims.studies import MATTERS, RATES, SCALED, TUTORIAL_RATE, bounded, long_rates, rates
 from jaxinv.experiments.claims.study_cache import Sample, StudyCache, count_diverged
@@ -32,6 +33,11 @@ def learning_rate_explains(cache: StudyCache) -> Measurement:
     shared = [results.odd().accuracy(arm, TUTORIAL_RATE) for arm in ("normal", "inverted")]
     later = [long.at_own_best(arm)[1] for arm in ("normal", "inverted")]
     left = gap(normal, inverted)
+    if no_loss(gap(*shared)):
+        return absent(
+            f"At the shared learning rate of {TUTORIAL_RATE} the difference is {points(gap(*shared).value)}: there is "
+            "nothing to explain."
+        )
     bounds = [cache.bound(arm) for arm in ("normal", "inverted")]
     return Measurement(
         estimates=[left],
@@ -87,8 +93,8 @@ def channel_or_pixel(cache: StudyCache) -> Measurement:
     return Measurement(
         estimates=[apart],
         explanation=f"Subtracting a mean for each pixel gives {percent(pixel.mean)} after 50 updates (at "
-        f"{told(rate_p)}), for each channel ({one}) {percent(channel.mean)} (at {told(rate_c)}): {points(apart.value)} "
-        "apart.",
+        f"{told(rate_p)}), for each channel ({one}) {percent(channel.mean)} (at {told(rate_c)}): "
+        f"{points(abs(apart.value))} apart.",
         diverged=count_diverged(pixel, channel),
     )
 

@@ -19,7 +19,8 @@ from jaxinv import stats
 from jaxinv.experiments.claims.estimates import LEVEL, Estimate
 from jaxinv.utils.jsonable import jsonable
 
-Verdict = Literal["supported", "refuted", "inconclusive"]
+Verdict = Literal["supported", "refuted", "inconclusive", "premise absent"]
+"""Of the last one, the data say nothing: what the claim takes for granted is not so there."""
 Region = Literal["above", "within", "at most"]
 
 WORDS: dict[Region, str] = {"above": "more than", "within": "within ±", "at most": "at most"}

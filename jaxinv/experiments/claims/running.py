@@ -15,6 +15,7 @@ from jaxinv.experiments.claims.study_cache import StudyCache
 from jaxinv.utils.files import make_folder, write_json
 from jaxinv.utils.progress import Report
 from jaxinv.utils.tables import WIDTH, text_table
+from jaxinv.utils.text import dataset_label
 
 CLAIMS: dict[str, Claim] = {
     claim.name: claim for claim in (*inversion.CLAIMS, *remedies.CLAIMS, *rates.CLAIMS, *light.CLAIMS, *timing.CLAIMS)
@@ -73,7 +74,7 @@ def run_claims(
         check_claims_folder(cache)
         make_folder(cache.out)
     result = {
-        "claims": [claim.to_dict(claim.judge(cache)) for claim in chosen],
+        "claims": [claim.on(dataset_label(cache.data.name)).to_dict(claim.judge(cache)) for claim in chosen],
         "dataset": cache.data.name,
         "quick": quick,
         "seed": seed,
@@ -139,9 +140,9 @@ def table(result: dict[str, Any]) -> str:
     trials = "with few trials (--quick)" if result["quick"] else "in full"
     made += textwrap.wrap(
         f"{len(rows)} claims on {result['dataset']}, {trials}: {result['seconds']:.0f} s. Supported: the 95% interval "
-        "lies where the claim says. Refuted: it lies elsewhere. Inconclusive: it leaves both open. Each claim is "
-        "judged by itself. Intervals cover new trials on the same test images, that of inverting-lowers-accuracy new "
-        "test images too.",
+        "lies where the claim says. Refuted: it lies elsewhere. Inconclusive: it leaves both open. Premise absent: "
+        "what the claim takes for granted is not so in these images. Each claim is judged by itself. Intervals cover "
+        "new trials on the same test images, that of inverting-lowers-accuracy new test images too.",
         WIDTH,
         break_on_hyphens=False,
     )

@@ -61,6 +61,14 @@ def mlp_bn(cache: StudyCache) -> StudyResults:
     return cache.run("mlp_bn", cache.study(**chosen, trials=cache.trials(8, 80)))
 
 
+def mlp_bn_recomputed(cache: StudyCache) -> StudyResults:
+    """The same trainings, evaluated with statistics that are recomputed over training images."""
+    arms = ("normal", "inverted", *SCALED)
+    chosen = {"model": "mlp_bn", "arms": arms, "learning_rate": (GENTLE_RATE, TUTORIAL_RATE), "steps": 100}
+    study = cache.study(**chosen, batch_stats="recomputed", trials=cache.trials(8, 80))
+    return cache.run("mlp_bn_recomputed", study)
+
+
 def convnet(cache: StudyCache) -> StudyResults:
     """Two convolutions."""
     return cache.run("convnet", cache.study(**CONVNET, trials=cache.trials(6, 40)))

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from jaxinv.data import Dataset
-from jaxinv.experiments.claims.claim import Claim, Measurement
+from jaxinv.experiments.claims.claim import Claim, Measurement, absent
 from jaxinv.experiments.claims.estimates import factor
 from jaxinv.experiments.claims.rule import Criterion
 from jaxinv.experiments.claims.study_cache import StudyCache
@@ -23,9 +23,7 @@ def zeros_train_faster(cache: StudyCache) -> Measurement:
     data = cache.data
     zeros = float((data.x_train == 0).mean())
     if zeros < 0.5:
-        return Measurement(
-            explanation=f"Only {percent(zeros, 0)} of these grey values are 0: the images are not mostly zero."
-        )
+        return absent(f"Only {percent(zeros, 0)} of these grey values are 0: the images are not mostly zero.")
     sparse = Dataset(
         x_train=data.x_train[:IMAGES],
         y_train=data.y_train[:IMAGES],
