@@ -63,6 +63,30 @@ PEERS = (
 )
 
 
-def peers_of(model: str) -> tuple[Peer, ...]:
+_NETWORKS = ("softmax", "mlp", "cnn")
+
+#: Further ones, on an accelerator: what takes the launches away, or lets a compiler at them.
+ACCELERATOR_PEERS = (
+    Peer(name="torch_vmap", title="torch.func.vmap", module="torch_vmap", models=("cnn",), needs="torch"),
+    Peer(
+        name="torch_compile",
+        title="torch.compile of vmap",
+        module="torch_vmap",
+        models=_NETWORKS,
+        needs="torch",
+        options={"how": "compiled"},
+    ),
+    Peer(
+        name="torch_graph",
+        title="vmap as a CUDA graph",
+        module="torch_vmap",
+        models=_NETWORKS,
+        needs="torch",
+        options={"how": "graph"},
+    ),
+)
+
+
+def peers_of(model: str, *, accelerator: bool = False) -> tuple[Peer, ...]:
     """The peers that do jobs with this model."""
-    return tuple(peer for peer in PEERS if model in peer.models)
+    return tuple(peer for peer in PEERS + (ACCELERATOR_PEERS if accelerator else ()) if model in peer.models)

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -17,6 +18,9 @@ class Costs(NamedTuple):
     """What a model costs for one image, counted from its shapes."""
 
     activation_bytes: int  # the most memory that any one value needs on the way from pixels to logits
+    network_bytes: (
+        int  # the same of the values that are another one in every network: not the pixels, nor their patches
+    )
     forward_flops: float
     update_flops: float  # forward, and the gradient of the weights
 
@@ -40,7 +44,12 @@ def costs(model: BoundModel) -> Costs:
     forward = jax.make_jaxpr(logits)(params, state, images).jaxpr
     update = jax.make_jaxpr(gradient)(params, state, images, key).jaxpr
     most = max(_bytes(forward, shapes), 4 * math.prod(model.image_shape) * count)
-    return Costs(most // count, _flops(forward) / count, _flops(update) / count)
+    networks = next(size for size in itertools.count(count + 1) if size not in axes)
+    together = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((networks, *leaf.shape), leaf.dtype), (params, state))
+    mapped = jax.make_jaxpr(jax.vmap(logits, (0, 0, None)))(*together, images).jaxpr
+    weights = {(networks, *shape) for shape in shapes}
+    own = _bytes(mapped, weights, lambda shape: networks in shape and count in shape) // networks
+    return Costs(most // count, own // count, _flops(forward) / count, _flops(update) / count)
 
 
 def _inner(equation: jex.JaxprEqn) -> list[Any]:
@@ -51,13 +60,15 @@ def _inner(equation: jex.JaxprEqn) -> list[Any]:
     return [getattr(v, "jaxpr", v) for v in values if hasattr(getattr(v, "jaxpr", v), "eqns")]
 
 
-def _bytes(jaxpr: Any, leave_out: set[tuple[int, ...]]) -> int:
+def _bytes(
+    jaxpr: Any, leave_out: set[tuple[int, ...]], counts: Callable[[tuple[int, ...]], bool] = lambda shape: True
+) -> int:
     most = 0
     for equation in jaxpr.eqns:
-        most = max([most, *(_bytes(inner, leave_out) for inner in _inner(equation))])
+        most = max([most, *(_bytes(inner, leave_out, counts) for inner in _inner(equation))])
         for variable in equation.outvars:
             shape = getattr(variable.aval, "shape", ())
-            if shape not in leave_out:
+            if shape not in leave_out and counts(shape):
                 most = max(most, math.prod(shape) * 4)
     return most
 

@@ -11,6 +11,7 @@ from jaxinv.engine.resolve import ArmGroup, ResolvedStudy
 from jaxinv.errors import InputError, unknown
 from jaxinv.fields import as_tuple
 from jaxinv.fields import check_preprocess as check_name
+from jaxinv.models.targets import Target
 from jaxinv.preprocess import Preprocess, check_preprocess, fit_preprocesses, get_preprocess, transform
 from jaxinv.results.schema import (
     ALWAYS_KEPT,
@@ -25,7 +26,7 @@ from jaxinv.results.schema import (
 from jaxinv.results.selection import PIXELS
 from jaxinv.training import keys
 from jaxinv.training.evaluate import Metric
-from jaxinv.training.evaluation_tiles import TestSet, tile_test_set
+from jaxinv.training.evaluation_tiles import TestSet
 from jaxinv.training.inputs import Affine, Transfer
 from jaxinv.training.losses import check_per_example
 from jaxinv.training.trial import Trial
@@ -144,12 +145,14 @@ def named_leaves(params: Any, model_state: Any) -> list[tuple[str, Any]]:
 
 
 def transfers(
-    resolved: ResolvedStudy, keeping: Keeping, group: ArmGroup, tile: int, own: TestSet
+    resolved: ResolvedStudy, keeping: Keeping, group: ArmGroup, tile: int, own: TestSet, target: Target
 ) -> tuple[tuple[bool, ...], tuple[Transfer, ...]]:
     """The test images under each of the test arms, for networks of a group; and where those are folded.
 
     Args:
+      tile: test images that are evaluated together.
       own: the group's own test images, which serve again where they are those as stored.
+      target: what programs are written for.
     """
     dataset, model = resolved.dataset, group.trial.model
     shape, stored = dataset.image_shape, group.images[1] is dataset.x_test
@@ -167,7 +170,7 @@ def transfers(
             fold = model.refuses_fold(*affine) is None
         order = resolved.pixel_order(model) if fold else None
         same = stored and images is dataset.x_test and order is group.pixel_order
-        test = own if same else tile_test_set(images, dataset.y_test, tile, order)
+        test = own if same else resolved.test_set(images, tile, order, target)
         folds.append(fold)
         found.append(Transfer(affine, test))
     return tuple(folds), tuple(found)

@@ -17,6 +17,7 @@ from jax.sharding import PartitionSpec as P
 
 from jaxinv.engine.devices import Device
 from jaxinv.engine.setup import cores
+from jaxinv.models import targets
 from jaxinv.training import keys
 from jaxinv.training.evaluate import EvalMetrics
 from jaxinv.training.inputs import Affine, Data
@@ -43,8 +44,10 @@ class ProgramSpec(NamedTuple):
     Attributes:
       trial: what its trials have in common.
       arms, rates: A and L, how many of each.
+      one_scale: whether each arm has one scale for all pixels, given as one number.
       trial_batch: trials that each device works on in one call.
       devices: the devices that share the trials.
+      target: the ways that the program takes on them.
       wide_evaluation: evaluate all of a device's trials in one product, rather than each after its training.
       precision: "exact" or "fast" products.
     """
@@ -52,8 +55,10 @@ class ProgramSpec(NamedTuple):
     trial: Trial
     arms: int
     rates: int
+    one_scale: bool
     trial_batch: int
     devices: tuple[Device, ...]
+    target: targets.Target
     wide_evaluation: bool
     precision: Literal["exact", "fast"]
 
@@ -63,6 +68,30 @@ class ProgramSpec(NamedTuple):
         return self.trial_batch * len(self.devices)
 
 
+def trace(spec: ProgramSpec, data: Data) -> jax.stages.Traced:
+    """The program of a specification, for data of these shapes, traced and ready to be lowered."""
+    sharded, everywhere = NamedSharding(mesh(spec.devices), P(TRIALS)), replicated(spec.devices)
+    described = lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=everywhere)  # noqa: E731
+    offset = described(jax.ShapeDtypeStruct((spec.arms, *spec.trial.model.image_shape), jnp.float32))
+    scale = described(jax.ShapeDtypeStruct((spec.arms, 1, 1, 1), jnp.float32)) if spec.one_scale else offset
+    mapped = jax.shard_map(
+        partial(run_trial_batch, spec),
+        mesh=mesh(spec.devices),
+        in_specs=(P(), P(TRIALS), P(), P(), P()),
+        out_specs=P(TRIALS),
+        check_vma=False,
+    )
+    precision = "highest" if spec.precision == "exact" else "default"
+    with targets.writing_for(spec.target), jax.default_matmul_precision(precision):
+        return jax.jit(mapped).trace(
+            jax.tree.map(described, jax.eval_shape(keys.root_key, 0)),
+            jax.ShapeDtypeStruct((spec.trials,), jnp.uint32, sharding=sharded),
+            described(jax.ShapeDtypeStruct((spec.rates,), jnp.float32)),
+            Affine(scale, offset),
+            jax.tree.map(described, data),
+        )
+
+
 class Program:
     """A compiled program: called with trial numbers, it returns their `TrialResult`, arrays with axes T, A, L first."""
 
@@ -70,24 +99,7 @@ class Program:
         self.spec = spec
         self.sharded = NamedSharding(mesh(spec.devices), P(TRIALS))
         self.replicated = replicated(spec.devices)
-        shape = spec.trial.model.image_shape
-        pixels = jax.ShapeDtypeStruct((spec.arms, *shape), jnp.float32, sharding=self.replicated)
-        described = lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=self.replicated)  # noqa: E731
-        mapped = jax.shard_map(
-            partial(run_trial_batch, spec),
-            mesh=mesh(spec.devices),
-            in_specs=(P(), P(TRIALS), P(), P(), P()),
-            out_specs=P(TRIALS),
-            check_vma=False,
-        )
-        with jax.default_matmul_precision("highest" if spec.precision == "exact" else "default"):
-            self._lowered = jax.jit(mapped).lower(
-                jax.tree.map(described, jax.eval_shape(keys.root_key, 0)),
-                jax.ShapeDtypeStruct((spec.trials,), jnp.uint32, sharding=self.sharded),
-                jax.ShapeDtypeStruct((spec.rates,), jnp.float32, sharding=self.replicated),
-                Affine(pixels, pixels),
-                jax.tree.map(described, data),
-            )
+        self._lowered = trace(spec, data).lower()
 
     def compile(self) -> None:
         """Have the compiler make a program of it; until then it cannot be called."""
@@ -128,16 +140,18 @@ def run_trial_batch(
     """
     trial = spec.trial
     key = jax.vmap(keys.trial_key, in_axes=(None, 0))(root, trials)
-    in_turn = spec.devices[0].platform == "cpu"
+    in_turn = spec.target.in_turn
     networks = partial(_over_networks, key=key, affine=affine, rates=rates)
     evaluate_in_turn = in_turn and not spec.wide_evaluation
 
     def train_and_evaluate(carry: tuple[TrainState, Any], first_step: jax.Array) -> tuple[Any, Any]:
         def train(state: TrainState, key: jax.Array, affine: Affine, rate: jax.Array) -> tuple[TrainState, jax.Array]:
-            return trial.train(state, key, affine, rate, first_step, data)
+            with jax.named_scope("train"):
+                return trial.train(state, key, affine, rate, first_step, data)
 
         def evaluate(state: TrainState, key: jax.Array, affine: Affine, rate: jax.Array) -> tuple[EvalMetrics, Any]:
-            return trial.evaluate(state, affine, data)
+            with jax.named_scope("evaluate"):
+                return trial.evaluate(state, affine, data)
 
         state, train_loss = networks(train, carry[0], in_turn=in_turn)
         metrics, predictions = networks(evaluate, state, in_turn=evaluate_in_turn)

@@ -12,12 +12,13 @@ from jaxinv.arm import as_arm
 from jaxinv.data import Dataset, load_dataset, relight
 from jaxinv.errors import InputError
 from jaxinv.models import BoundModel, check_model, get_model
+from jaxinv.models.targets import CPU, Target
 from jaxinv.preprocess import Preprocess, check_preprocess, fit_preprocesses, get_preprocess, transform
 from jaxinv.study import Study
 from jaxinv.training import keys, weight_change
 from jaxinv.training.augmentation import Augment, check_augment, get_augment
-from jaxinv.training.evaluation_tiles import PixelOrder, pixel_order, tile_test_set
-from jaxinv.training.inputs import Affine, Data
+from jaxinv.training.evaluation_tiles import PixelOrder, TestSet, pixel_order, tile_test_set
+from jaxinv.training.inputs import Affine, Data, laid_out
 from jaxinv.training.losses import Loss, check_per_example, get_loss
 from jaxinv.training.optimizers import Optimizer, at_rate, check_optimizer, get_optimizer
 from jaxinv.training.trial import Trial
@@ -72,6 +73,17 @@ class ArmGroup:
     def networks(self) -> int:
         """How many networks one trial trains."""
         return len(self.positions) * len(self.rates)
+
+    def affine_for(self, target: Target) -> Affine:
+        """The arms' scale and offset as programs for a target read them: scale [A, 1, 1, 1] where that comes after."""
+        scale, offset = self.affine
+        one = scale[:, :1, :1, :1]
+        return Affine(one if target.scale_after and self.trial.fold and np.all(scale == one) else scale, offset)
+
+    @property
+    def changes_batches(self) -> bool:
+        """Whether stored images are augmented or preprocessed batch by batch, and not read as they are."""
+        return self.trial.augment is not None or self.trial.preprocess is not None
 
     @cached_property
     def parameters(self) -> Any:
@@ -188,11 +200,18 @@ class ResolvedStudy:
             check_model(model.model, (group.width, 1, 1), self.dataset.classes)
         return order
 
-    def data(self, group: ArmGroup, tile: int) -> Data:
-        """The arrays that every trial of a group reads, test images in tiles of at most `tile`."""
+    def data(self, group: ArmGroup, tile: int, target: Target = CPU) -> Data:
+        """The arrays that a group's trials read, laid out for a target; test images in tiles of at most `tile`."""
         train, test = group.images
-        tiles = tile_test_set(test, self.dataset.y_test, tile, group.pixel_order)
-        return Data(train, self.dataset.y_train, tiles, group.preprocess_params)
+        read = laid_out(train, target, whole=group.changes_batches)
+        tiles = self.test_set(test, tile, group.pixel_order, target)
+        return Data(read, self.dataset.y_train, tiles, group.preprocess_params)
+
+    def test_set(self, images: np.ndarray, tile: int, order: PixelOrder | None, target: Target) -> TestSet:
+        """Test images in tiles, laid out for a target."""
+        tiled = tile_test_set(images, self.dataset.y_test, tile, order)
+        groups = (tiles._replace(images=laid_out(tiles.images, target, lead=2)) for tiles in tiled.groups)
+        return tiled._replace(groups=tuple(groups))
 
 
 def resolve(study: Study, *, data_dir: str | None = None) -> ResolvedStudy:

@@ -14,7 +14,8 @@ CPU_TRIALS = 25  # per call; more gain nothing once their evaluation is one wide
 CPU_TILE = 250  # test images evaluated at a time: at 125 to 1,250 equally fast
 CPU_TILE_BYTES = 6 << 20  # of the largest value of a tile: a second and a third one are in the caches with it
 ACCELERATOR_TILE = 10_000
-ACCELERATOR_TILE_BYTES = 1 << 30
+ACCELERATOR_TILE_BYTES = 1 << 30  # of the largest value of a tile, over all networks of a call
+ACCELERATOR_TILES = 3  # such values at a time
 SHARE = 0.6  # of the free memory
 SECONDS_FLOPS = {"cpu": 2e11}  # about a second's work of one device: how long a call may take, and Ctrl-C has to wait
 ACCELERATOR_FLOPS = 2e13
@@ -46,9 +47,10 @@ def choose_trial_batch(resolved: ResolvedStudy, hardware: Hardware, chunk: int |
     study, cpu, device = resolved.study, hardware.cpu, hardware.devices[0]
     share = -(-study.trials // hardware.units)  # more than this in a call would be padding
     brief = max(1, int(trials_a_second(resolved, device)))
-    each = sum(_trial_bytes(group, plan_evaluation(group, device, share)) for group in resolved.groups)
+    each = sum(_trial_bytes(group, plan_evaluation(group, device, share), cpu=cpu) for group in resolved.groups)
     free = free_bytes(device)
-    fits = max(1, int(SHARE * free / (hardware.calls if cpu else 1) / each))
+    room = SHARE * free / hardware.calls if cpu else SHARE * free - ACCELERATOR_TILES * ACCELERATOR_TILE_BYTES
+    fits = max(1, int(room / each))
     if chunk is not None:
         return TrialBatch(-(-min(chunk, study.trials) // hardware.units), f"--chunk {chunk}")
     limits = {
@@ -63,26 +65,44 @@ def choose_trial_batch(resolved: ResolvedStudy, hardware: Hardware, chunk: int |
     return TrialBatch(-(-share // calls), why)
 
 
+def fit_to_memory(batch: TrialBatch, needed: int, device: Device) -> TrialBatch:
+    """A smaller batch of trials, where a call needs more than is free by the compiler's own count; before it runs.
+
+    Args:
+      batch: as chosen from shapes.
+      needed: bytes on one device, of all programs of a call.
+      device: its memory counts.
+    """
+    free = free_bytes(device)
+    if needed <= free or batch.size == 1:
+        return batch
+    each = f"{needed / batch.size / 2**20:.1f} MiB a trial as compiled, {free / 2**30:.1f} GiB free"
+    return TrialBatch(max(1, int(batch.size * SHARE * free / needed)), f"limited by memory; {each}")
+
+
 def plan_evaluation(group: ArmGroup, device: Device, trials: int) -> EvaluationPlan:
     """The length of a group's evaluation tiles, for so many trials on a device."""
     model = group.trial.model
+    if device.platform != "cpu":
+        all_networks = group.networks * trials * costs(model).network_bytes
+        return EvaluationPlan(max(1, min(ACCELERATOR_TILE, ACCELERATOR_TILE_BYTES // all_networks)), True)
     per_image = costs(model).activation_bytes
-    cpu = device.platform == "cpu"
     hidden = per_image > 4 * math.prod(model.image_shape)  # larger than the image itself: convolutions
-    wide = not (cpu and hidden)
-    at_once = min(CPU_TRIALS, trials) if wide else 1
-    most, budget = (CPU_TILE, CPU_TILE_BYTES) if cpu else (ACCELERATOR_TILE, ACCELERATOR_TILE_BYTES)
-    copies = group.networks * at_once if hidden else 1  # the images themselves are there once for all networks
-    return EvaluationPlan(max(1, min(most, budget // (per_image * copies))), wide)
+    copies = group.networks if hidden else 1  # the images themselves are there once for all networks
+    return EvaluationPlan(max(1, min(CPU_TILE, CPU_TILE_BYTES // (per_image * copies))), not hidden)
 
 
-def _trial_bytes(group: ArmGroup, plan: EvaluationPlan) -> int:
-    """Memory that one trial of a group needs."""
-    trial = group.trial
+def _trial_bytes(group: ArmGroup, plan: EvaluationPlan, *, cpu: bool) -> int:
+    """Memory that one trial of a group needs; on accelerators, beside the tiles of its evaluation."""
+    trial, cost = group.trial, costs(group.trial.model)
     weights = sum(4 * math.prod(leaf.shape) for leaf in jax.tree.leaves(group.parameters))
-    images = 3 * trial.batch_size + (plan.tile if plan.wide else 0)
-    networks = group.networks * (6 * weights + costs(trial.model).activation_bytes * images)
-    return networks + 4 * trial.batch_size * trial.eval_every  # and which examples its batches hold
+    if cpu:
+        activations, batch = cost.activation_bytes * (3 * trial.batch_size + (plan.tile if plan.wide else 0)), 0
+    else:
+        activations = cost.network_bytes * 3 * trial.batch_size
+        batch = trial.batch_size * math.prod(trial.model.image_shape) * 6  # as stored, and in float32
+    networks = group.networks * (6 * weights + activations)
+    return networks + batch + 4 * trial.batch_size * trial.eval_every  # and which examples its batches hold
 
 
 def store_block_length(resolved: ResolvedStudy, hardware: Hardware, size: int, workers: int = 1) -> int:

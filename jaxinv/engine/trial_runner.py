@@ -16,11 +16,13 @@ import numpy as np
 
 from jaxinv.data import Dataset, is_shared
 from jaxinv.engine.devices import Hardware, in_huge_pages
-from jaxinv.engine.keeping import NOTHING, Keeping, kept_values, named_leaves, schema_of, transfers
+from jaxinv.engine.keeping import NOTHING, Keeping, kept_values, named_leaves, schema_of
+from jaxinv.engine.planning import program_spec
 from jaxinv.engine.program import Program, ProgramSpec, compiled_programs, replicated
 from jaxinv.engine.resolve import ArmGroup, ResolvedStudy
-from jaxinv.engine.trial_batch import choose_trial_batch, plan_evaluation, store_block_length
+from jaxinv.engine.trial_batch import choose_trial_batch, fit_to_memory, plan_evaluation, store_block_length
 from jaxinv.errors import DataError
+from jaxinv.models.targets import target_of
 from jaxinv.results.schema import ParamArray, ResultBlock, WeightSum, join
 from jaxinv.training import keys
 from jaxinv.training.inputs import Data
@@ -54,7 +56,7 @@ class TrialRunner:
         planned: int | None = None,
     ) -> None:
         """`planned`: for how many trials to lay out the work, where a run is likely to end before the study's."""
-        self.resolved, self.hardware, self.keeping = resolved, hardware, keeping
+        self.resolved, self.hardware, self.keeping, self.chunk = resolved, hardware, keeping, chunk
         self.devices = hardware.devices
         self.schema = schema_of(resolved, keeping)
         if planned is not None:
@@ -167,30 +169,26 @@ class TrialRunner:
         if self._ready:
             return
         start = time.monotonic()
-        study = self.resolved.study
-        root = keys.root_key(study.seed)
+        root = keys.root_key(self.resolved.study.seed)
 
         def wanted(group: ArmGroup) -> tuple[ProgramSpec, Data]:
-            evaluation = plan_evaluation(group, self.devices[0], self.batch.size)
-            data = self._data(group, evaluation.tile)
-            folds, tested = transfers(self.resolved, self.keeping, group, evaluation.tile, data.test)
-            data = data._replace(transfers=jax.device_put(tested, replicated(self.devices)))
-            spec = ProgramSpec(
-                trial=self.keeping.of(group.trial, folds),
-                arms=len(group.positions),
-                rates=len(group.rates),
-                trial_batch=self.batch.size,
-                devices=self.devices,
-                wide_evaluation=evaluation.wide,
-                precision=study.precision,
-            )
-            return spec, data
+            data = self._data(group, plan_evaluation(group, self.devices[0], self.batch.size).tile)
+            spec, data = program_spec(self.resolved, self.keeping, group, self.devices, self.batch.size, data)
+            return spec, data._replace(transfers=jax.device_put(data.transfers, replicated(self.devices)))
 
         groups = self.resolved.groups
         programs = [wanted(group) for group in groups]
-        for group, call, (_, data) in zip(groups, compiled_programs(programs), programs, strict=True):
+        compiled = compiled_programs(programs)
+        if not self.hardware.cpu and self.chunk is None:
+            fits = fit_to_memory(self.batch, sum(program.bytes for program in compiled), self.devices[0])
+            if fits.size < self.batch.size:
+                self.batch = fits
+                programs = [wanted(group) for group in groups]
+                compiled = compiled_programs(programs)
+        for group, call, (_, data) in zip(groups, compiled, programs, strict=True):
             rates = np.asarray(group.rates, np.float32)
-            self._ready.append((group, call, (*call.place((rates, group.affine)), data)))
+            affine = group.affine_for(call.spec.target)
+            self._ready.append((group, call, (*call.place((rates, affine)), data)))
         self._root = self._ready[0][1].place(root)
         self.compile_seconds += time.monotonic() - start
 
@@ -199,12 +197,13 @@ class TrialRunner:
         stored = group.images[0] is self.resolved.dataset.x_train
         with _placing:
             kept = _placed.setdefault(self.resolved.dataset, {}) if stored else {}
-            key = tile, self.devices, group.pixel_order is None
+            target = target_of(self.devices[0].platform)
+            key = tile, self.devices, group.pixel_order is None, target, group.changes_batches
             if key not in kept:
                 for other in list(kept):
                     if other[1] != self.devices or len(kept) >= MOST_PLACED:
                         del kept[other]
-                data = self.resolved.data(group, tile)
+                data = self.resolved.data(group, tile, target)
                 if self.hardware.cpu and not (data.x_train.nbytes > LARGE_BYTES and is_shared(data.x_train)):
                     data = data._replace(x_train=in_huge_pages(data.x_train))
                 kept[key] = jax.device_put(data, replicated(self.devices))

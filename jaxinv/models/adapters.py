@@ -32,6 +32,8 @@ SelectPixels = Callable[[Params, Any], Params]
 
 #: Where `fold` may leave what the first layer must add when it has no bias of a fitting shape to hold it.
 OFFSET = "folded_offset"
+#: Where `fold` may leave one number that the first layer must multiply its product by.
+SCALE = "folded_scale"
 
 
 class _Graphs(NamedTuple):
@@ -46,6 +48,12 @@ def _split(module: nnx.Module) -> tuple[nnx.GraphDef, Params, nnx.State, State]:
     """Graph, parameters, random streams, and all other state but what was only noted down in passing (`sow`)."""
     graph, params, random, _, rest = nnx.split(module, nnx.Param, nnx.RngState, nnx.Intermediate, ...)
     return graph, nnx.to_pure_dict(params), random, nnx.to_pure_dict(rest)
+
+
+def _unfolded(params: Params) -> tuple[Params, dict[str, jax.Array]]:
+    """A module's own parameters; and, by the words of its call, what `fold` has left beside them."""
+    left = {word: params[part] for part, word in ((OFFSET, "offset"), (SCALE, "scale")) if part in params}
+    return {part: value for part, value in params.items() if part not in (OFFSET, SCALE)}, left
 
 
 def _reseeded(random: nnx.State, key: jax.Array) -> nnx.State:
@@ -69,6 +77,7 @@ def from_nnx(
     fold_refusal: FoldRefusal | None = None,
     pixel_weights: PixelWeights | None = None,
     select_pixels: SelectPixels | None = None,
+    built_in: bool = False,
 ) -> Model:
     """A `Model` from a flax nnx module.
 
@@ -82,8 +91,8 @@ def from_nnx(
         constructor: `(image_shape, classes, rngs) -> nnx.Module`; the module is called on images [B, H, W, K] (float)
             and returns logits [B, C].
         name: what results call it; the constructor's own name if not given.
-        fold, fold_refusal, pixel_weights, select_pixels: see `Model`. Without `fold`, every preprocessing is
-            applied to the images themselves.
+        fold, fold_refusal, pixel_weights, select_pixels, built_in: see `Model`. Without `fold`, every
+            preprocessing is applied to the images themselves.
 
     Raises:
         InputError: by the bound model's `apply`: no key where training needs one.
@@ -129,23 +138,20 @@ def from_nnx(
         ) -> tuple[jax.Array, State]:
             if train and key is None and jax.tree.leaves(graphs.random):
                 raise InputError(f"model: {label!r} needs a key to be trained, for its random numbers; give one")
-            offset = params.get(OFFSET)
-            params = {part: value for part, value in params.items() if part != OFFSET}
+            params, folded = _unfolded(params)
             random = _reseeded(graphs.random, jax.random.key(0) if key is None else key)
             graph = graphs.training if train else graphs.evaluating
             module: Any = nnx.merge(graph, nnx.State(params), random, nnx.State(state))
-            logits = module(images) if offset is None else module(images, offset)
-            return logits, _split(module)[-1]
+            return module(images, **folded), _split(module)[-1]
 
         return init, apply
 
     def recompute(image_shape: ImageShape, classes: int, params: Params, state: State, images: jax.Array) -> State:
         graphs = graphs_of_statistics(image_shape, classes)
-        offset = params.get(OFFSET)
-        params = {part: value for part, value in params.items() if part != OFFSET}
+        params, folded = _unfolded(params)
         random = _reseeded(graphs.random, jax.random.key(0))
         module: Any = nnx.merge(graphs.evaluating, nnx.State(params), random, nnx.State(state))
-        module(images) if offset is None else module(images, offset)
+        module(images, **folded)
         return _split(module)[-1]
 
     def graphs_of_statistics(image_shape: ImageShape, classes: int) -> _Graphs:
@@ -162,7 +168,7 @@ def from_nnx(
 
         return jax.eval_shape(made, jax.random.key(0))
 
-    return _built(label, build, fold, fold_refusal, pixel_weights, select_pixels, restore, recompute)
+    return _built(label, build, fold, fold_refusal, pixel_weights, select_pixels, restore, recompute, built_in)
 
 
 #: How a linen module may ask whether it is being trained, and what to answer.
@@ -245,6 +251,7 @@ def _built(
     select_pixels: SelectPixels | None,
     restore: Restore | None = None,
     recompute: Recompute | None = None,
+    built_in: bool = False,
 ) -> Model:
     """The model of a module that is made for one shape of images."""
 
@@ -256,7 +263,8 @@ def _built(
     ) -> tuple[jax.Array, State]:
         raise InputError(f"model: {label!r} is a flax module; bind it first: model.bind(image_shape, classes).apply(…)")
 
-    return Model(label, init, apply, fold, fold_refusal, pixel_weights, select_pixels, build, restore, recompute)
+    given = (fold, fold_refusal, pixel_weights, select_pixels)
+    return Model(label, init, apply, *given, build, restore, recompute, built_in)
 
 
 def _name(thing: Any) -> str:

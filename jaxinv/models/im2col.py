@@ -2,7 +2,7 @@
 
 XLA's own convolution is the wrong tool for training a small network many times over. On a CPU it runs about 20 times
 slower inside a `while` or `scan` body than outside (jax#12868); mapped over networks it becomes a grouped convolution,
-slow on every platform. Here
+slow on every platform. Here (but for the programs whose target takes XLA's own, see `models.targets`)
 
     y[f, n] = sum_k w[f, k] P[k, n],    P[(c, i, j), (h, w, b)] = x[c, h s + i d, w s + j d, b],
 
@@ -21,18 +21,17 @@ Users' own flax models take part through `conv_general_dilated`:
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from jaxinv.errors import InputError
-
-#: Where the product is used; elsewhere (TPU) the convolution is XLA's own. The one place that decides.
-PRODUCT_BACKENDS = frozenset({"cpu", "gpu"})
+from jaxinv.models import targets
 
 Padding = str | Sequence[tuple[int, int]]
+How = Literal["product", "xla"]
 
 
 class _Axis(NamedTuple):
@@ -114,18 +113,21 @@ def _product(x: jax.Array, w: jax.Array, rows: _Axis, cols: _Axis, precision: An
 
 def _product_fwd(x: jax.Array, w: jax.Array, rows: _Axis, cols: _Axis, precision: Any) -> tuple[jax.Array, Any]:
     patches = im2col(x, rows, cols)
-    y = jnp.matmul(w.reshape(w.shape[0], -1), patches, precision=precision)
-    return y.reshape(w.shape[0], cols.phases, rows.phases, rows.outputs, cols.outputs, x.shape[-1]), (w, patches)
+    y = jnp.matmul(w.reshape(w.shape[0], -1), patches.astype(w.dtype), precision=precision)
+    y = y.reshape(w.shape[0], cols.phases, rows.phases, rows.outputs, cols.outputs, x.shape[-1])
+    return y, (w, patches if targets.current().keep_patches else x)
 
 
 def _product_bwd(rows: _Axis, cols: _Axis, precision: Any, kept: Any, dy: jax.Array) -> tuple[jax.Array, jax.Array]:
     w, patches = kept
+    if not targets.current().keep_patches:
+        patches = im2col(patches, rows, cols)
     form, dy = dy.shape[1:], dy.reshape(w.shape[0], -1)
     # The taller factor comes first: 0.52 against 0.64 ms for [72, 19600] x [16, 19600] on one CPU core.
-    dw = lax.dot_general(patches, dy, (((1,), (1,)), ((), ())), precision=precision).T.reshape(w.shape)
+    dw = lax.dot_general(patches.astype(w.dtype), dy, (((1,), (1,)), ((), ())), precision=precision).T.reshape(w.shape)
     dp = lax.dot_general(w.reshape(w.shape[0], -1), dy, (((0,), (0,)), ((), ())), precision=precision)
     dp = dp.reshape(w.shape[1], rows.kernel, cols.kernel, *form)
-    return col2im(dp, rows, cols), dw
+    return col2im(dp, rows, cols).astype(patches.dtype), dw
 
 
 _product.defvjp(_product_fwd, _product_bwd)
@@ -134,7 +136,7 @@ _product.defvjp(_product_fwd, _product_bwd)
 def _xla(x: jax.Array, w: jax.Array, rows: _Axis, cols: _Axis, precision: Any) -> jax.Array:
     """The same by XLA's own convolution."""
     y = lax.conv_general_dilated(
-        x,
+        x.astype(w.dtype),
         w,
         (rows.stride, cols.stride),
         ((rows.low, rows.high), (cols.low, cols.high)),
@@ -155,6 +157,7 @@ def conv(
     padding: Padding = "SAME",
     dilation: tuple[int, int] = (1, 1),
     precision: Any = None,
+    how: How | None = None,
 ) -> jax.Array:
     """Two-dimensional convolution (cross-correlation, as everywhere in machine learning), channel-major.
 
@@ -164,6 +167,7 @@ def conv(
         strides, dilation: distance between output positions, and between a kernel's taps.
         padding: "SAME", "VALID" or ((top, bottom), (left, right)) zeros.
         precision: of the matrix products; None takes `jax_default_matmul_precision`.
+        how: by patches and a product, or by XLA's own convolution; None: as the program's target says.
 
     Returns:
         [F, H', W', B].
@@ -174,11 +178,16 @@ def conv(
     >>> conv(jnp.ones((1, 4, 4, 2)), jnp.ones((3, 1, 3, 3))).shape
     (3, 4, 4, 2)
     """
-    return _conv(x, w, strides, padding, dilation, (1, 1), precision)[:, 0, 0]
+    return _conv(x, w, strides, padding, dilation, (1, 1), precision, how)[:, 0, 0]
 
 
-def conv_phases(x: jax.Array, w: jax.Array, *, padding: Padding = "SAME", precision: Any = None) -> jax.Array:
+def conv_phases(
+    x: jax.Array, w: jax.Array, *, padding: Padding = "SAME", precision: Any = None, how: How | None = None
+) -> jax.Array:
     """`conv` with the output split by the parity of its position, ready for `max_pool_phases`.
+
+    Args:
+        x, w, padding, precision, how: as for `conv`.
 
     Returns:
         [F, 2, 2, H'//2, W'//2, B]: y[:, q, p, h, w] is `conv`'s output at row 2 h + p, column 2 w + q. The last row or
@@ -187,7 +196,7 @@ def conv_phases(x: jax.Array, w: jax.Array, *, padding: Padding = "SAME", precis
     >>> conv_phases(jnp.ones((1, 5, 4, 2)), jnp.ones((3, 1, 3, 3))).shape
     (3, 2, 2, 2, 2, 2)
     """
-    return _conv(x, w, (1, 1), padding, (1, 1), (2, 2), precision)
+    return _conv(x, w, (1, 1), padding, (1, 1), (2, 2), precision, how)
 
 
 def _conv(
@@ -198,6 +207,7 @@ def _conv(
     dilation: Sequence[int],
     phases: tuple[int, int],
     precision: Any,
+    how: How | None = None,
 ) -> jax.Array:
     if x.ndim != 4 or w.ndim != 4 or x.shape[0] != w.shape[1]:
         raise InputError(
@@ -217,37 +227,48 @@ def _conv(
         raise InputError(
             f"conv: images of {sizes[0]} x {sizes[1]} are too small for this convolution; give larger ones"
         )
-    how = _product if jax.default_backend() in PRODUCT_BACKENDS else _xla
-    return how(x, w, axes[0], axes[1], precision)
+    by_product = (how or targets.current().convolution) == "product"
+    return (_product if by_product else _xla)(x, w, axes[0], axes[1], precision)
 
 
 @jax.custom_vjp
-def max_pool_phases(y: jax.Array) -> jax.Array:
+def max_pool_phases(y: jax.Array, offset: jax.Array | None = None) -> jax.Array:
     """Maximum over 2 x 2 neighbours of what `conv_phases` returns: [F, 2, 2, H, W, B] to [F, H, W, B].
 
     Among equals the gradient goes to the first, in row-major order, as in PyTorch and XLA.
 
+    Args:
+        y: what `conv_phases` returns.
+        offset: [F, 2, 2, H, W], added to it first. Added here it is read phase by phase; added to a whole product, it
+            is written out for all images on a GPU, as what the product begins from.
+
     >>> max_pool_phases(jnp.arange(8.0).reshape(2, 2, 2, 1, 1, 1)).ravel()
     Array([3., 7.], dtype=float32)
     """
-    return _max_pool_fwd(y)[0]
+    return _max_pool_fwd(y, offset)[0]
 
 
-def _max_pool_fwd(y: jax.Array) -> tuple[jax.Array, Any]:
-    largest = jnp.maximum(jnp.maximum(y[:, 0, 0], y[:, 0, 1]), jnp.maximum(y[:, 1, 0], y[:, 1, 1]))
-    return largest, (y, largest)
+def _phase(y: jax.Array, offset: jax.Array | None, q: int, p: int) -> jax.Array:
+    return y[:, q, p] if offset is None else y[:, q, p] + offset[:, q, p, ..., None]
 
 
-def _max_pool_bwd(kept: Any, g: jax.Array) -> tuple[jax.Array]:
-    y, largest = kept
+def _max_pool_fwd(y: jax.Array, offset: jax.Array | None) -> tuple[jax.Array, Any]:
+    upper = jnp.maximum(_phase(y, offset, 0, 0), _phase(y, offset, 0, 1))
+    largest = jnp.maximum(upper, jnp.maximum(_phase(y, offset, 1, 0), _phase(y, offset, 1, 1)))
+    return largest, (y, offset, largest)
+
+
+def _max_pool_bwd(kept: Any, g: jax.Array) -> tuple[jax.Array, jax.Array | None]:
+    y, offset, largest = kept
     taken = jnp.zeros(largest.shape, bool)
     pieces = []
     for q, p in ((0, 0), (1, 0), (0, 1), (1, 1)):  # row-major in (p, q)
-        here = (y[:, q, p] == largest) & ~taken
+        here = (_phase(y, offset, q, p) == largest) & ~taken
         taken = taken | here
         pieces.append(jnp.where(here, g, jnp.zeros_like(g)))
     upper_left, upper_right, lower_left, lower_right = pieces
-    return (jnp.stack([upper_left, lower_left, upper_right, lower_right], 1).reshape(y.shape),)
+    dy = jnp.stack([upper_left, lower_left, upper_right, lower_right], 1).reshape(y.shape)
+    return dy, None if offset is None else jnp.sum(dy, axis=-1)
 
 
 max_pool_phases.defvjp(_max_pool_fwd, _max_pool_bwd)

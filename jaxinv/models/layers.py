@@ -18,7 +18,7 @@ _TRUNCATED_SD = 0.87962566103423978  # of a standard normal cut off at -2 and 2
 
 
 class Dense(nnx.Module):
-    """y[o, b] = sum_i weight[o, i] x[i, b] + bias[o] + offset[o].
+    """y[o, b] = scale sum_i weight[o, i] x[i, b] + bias[o] + offset[o].
 
     The weights are output-major, so that many layers which read the same batch (arms, learning rates) become one
     product [many * outputs, inputs] x [inputs, B].
@@ -32,8 +32,11 @@ class Dense(nnx.Module):
         self.weight = nnx.Param(weight)
         self.bias = None if bias is None else nnx.Param(bias)
 
-    def __call__(self, x: jax.Array, offset: jax.Array | None = None) -> jax.Array:
-        y = lax.dot_general(self.weight[...], x, (((1,), (0,)), ((), ())))
+    def __call__(self, x: jax.Array, offset: jax.Array | None = None, scale: jax.Array | None = None) -> jax.Array:
+        weight = self.weight[...]
+        y = lax.dot_general(weight, x.astype(weight.dtype), (((1,), (0,)), ((), ())))
+        if scale is not None:
+            y = scale * y
         if self.bias is not None:
             y = y + self.bias[...][:, None]
         return y if offset is None else y + offset[:, None]
@@ -129,11 +132,10 @@ class ConvBlock(nnx.Module):
 
     def __call__(self, x: jax.Array, offset: jax.Array | None = None) -> jax.Array:
         y = im2col.conv_phases(x, self.weight[...], padding=self.padding)
-        if offset is not None:  # [F, 2, 2, H//2, W//2]
-            y = y + offset[..., None]
         if self.norm is not None:
-            y = self.norm(y)
-        y = im2col.max_pool_phases(y)
+            y = im2col.max_pool_phases(self.norm(y if offset is None else y + offset[..., None]))
+        else:
+            y = im2col.max_pool_phases(y, offset)  # [F, 2, 2, H//2, W//2]
         if self.bias is not None:
             y = y + self.bias[...][:, None, None, None]
         return jax.nn.relu(y)

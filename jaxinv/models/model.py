@@ -1,7 +1,7 @@
 """What a model is to the rest of jaxinv: pure functions over dictionaries of arrays, bound to one shape of images."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -61,6 +61,8 @@ class Model:
             images in place of running averages, as evaluation uses them.
         build: None, or `(image_shape, classes) -> (init, apply)`, both for that shape alone: for networks that are
             objects made for a shape, such as flax modules. `bind` then takes these.
+        built_in: whether `apply` takes images in bfloat16 too, which hold grey values exactly, and computes with them
+            as with the same numbers in float32; and `fold` takes a scale [1, 1, 1] that stands for all pixels.
         restore: None, or `(image_shape, classes, params, state) -> module`: the object itself, with these arrays in it.
     """
 
@@ -73,7 +75,8 @@ class Model:
     select_pixels: Callable[[Params, Any], Params] | None = None
     build: Build | None = None
     restore: Restore | None = None
-    recompute: Recompute | None = None
+    recompute: Recompute | None = field(default=None, metadata={"later": True})
+    built_in: bool = field(default=False, metadata={"later": True})
 
     def bind(self, image_shape: ImageShape, classes: int) -> "BoundModel":
         """The network for images [B, H, W, K] of one shape and one number of classes; the same object each time."""
@@ -101,6 +104,10 @@ class BoundModel:
     def name(self) -> str:
         return self.model.name
 
+    @property
+    def built_in(self) -> bool:
+        return self.model.built_in
+
     def refuses_fold(self, scale: Any, offset: Any) -> str | None:
         """Why the first layer cannot take in scale * x + offset exactly; None where it can."""
         if self.model.fold is None:
@@ -110,6 +117,7 @@ class BoundModel:
     def fold(self, params: Params, scale: jax.Array, offset: jax.Array) -> Params:
         """The parameters that read x as `params` read scale * x + offset."""
         assert self.model.fold is not None
+        scale = scale if self.model.built_in else jnp.broadcast_to(scale, self.image_shape)
         return self.model.fold(params, scale, offset)
 
     def pixel_weights(self, params: Params) -> jax.Array | None:

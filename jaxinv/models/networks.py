@@ -13,8 +13,8 @@ from jax import lax
 
 from jaxinv import registry
 from jaxinv.errors import InputError
-from jaxinv.models import im2col
-from jaxinv.models.adapters import OFFSET, from_nnx
+from jaxinv.models import im2col, targets
+from jaxinv.models.adapters import OFFSET, SCALE, from_nnx
 from jaxinv.models.layers import (
     BatchNorm,
     Conv,
@@ -39,8 +39,8 @@ class Softmax(nnx.Module):
         weight = jnp.zeros((classes, math.prod(image_shape)), jnp.float32)
         self.first = Dense(weight, _zeros(classes) if bias else None)
 
-    def __call__(self, images: jax.Array, offset: jax.Array | None = None) -> jax.Array:
-        return self.first(feature_major(images), offset).T
+    def __call__(self, images: jax.Array, offset: jax.Array | None = None, scale: jax.Array | None = None) -> jax.Array:
+        return self.first(feature_major(images), offset, scale).T
 
 
 def _lecun_weights(key: jax.Array, *shapes: tuple[int, int]) -> list[jax.Array]:
@@ -90,15 +90,15 @@ class Mlp(nnx.Module):
             setattr(self, _norm_name(layer), BatchNorm(len(weight)) if norm else None)
         self.last = Dense(last, _zeros(classes))
 
-    def __call__(self, images: jax.Array, offset: jax.Array | None = None) -> jax.Array:
+    def __call__(self, images: jax.Array, offset: jax.Array | None = None, scale: jax.Array | None = None) -> jax.Array:
         h = feature_major(images)
         for layer in self.layers:
             dense, norm = getattr(self, layer), getattr(self, _norm_name(layer))
             if norm is not None and not norm.use_running_average and offset is not None:
                 offset = lax.stop_gradient(offset)
-            h = dense(h, offset)
+            h = dense(h, offset, scale)
             h = self.activation(h if norm is None else norm(h))
-            offset = None  # the first layer's alone
+            offset = scale = None  # the first layer's alone
         return self.last(h).T
 
 
@@ -213,11 +213,20 @@ def _pooled(image_shape: ImageShape, times: int) -> ImageShape:
 
 
 def _fold_dense(params: Params, scale: jax.Array, offset: jax.Array) -> Params:
-    """W (s x + o) + b = (W s) x + (b + W o) for the layer called `first`."""
+    """W (s x + o) + b = (W s) x + (b + W o) for the layer called `first`.
+
+    A scale that is one number comes after the product, s (W x), where there are fewer numbers.
+    """
     first = params["first"]
     weight = first["weight"]
-    shift = jnp.matmul(weight, offset.reshape(-1), precision="highest")  # too small to be worth rounding on a GPU
-    folded = {**first, "weight": weight * scale.reshape(1, -1)}
+    if targets.current().offset == "sum":
+        shift = jnp.sum(weight * offset.reshape(1, -1), axis=1)
+    else:
+        shift = jnp.matmul(weight, offset.reshape(-1), precision="highest")  # too small to be worth rounding
+    if scale.shape == (1, 1, 1):
+        folded, params = first, {**params, SCALE: scale.reshape(())}
+    else:
+        folded = {**first, "weight": weight * scale.reshape(1, -1)}
     if "bias" in first:
         return {**params, "first": {**folded, "bias": first["bias"] + shift}}
     return {**params, "first": folded, OFFSET: shift}
@@ -242,7 +251,9 @@ def _fold_conv(params: Params, scale: jax.Array, offset: jax.Array) -> Params:
     first = params["first"]
     weight = first["weight"]
     folded = {**first, "weight": weight * scale[0, 0][None, :, None, None]}
-    added = im2col.conv_phases(offset.transpose(2, 0, 1)[..., None], weight, precision="highest")[..., 0]
+    image = offset.transpose(2, 0, 1)[..., None]
+    # Never XLA's own convolution: JAX cannot batch the gradient of one that is grouped by arms over kernels alone.
+    added = im2col.conv_phases(image, weight, precision="highest", how="product")[..., 0]
     return {**params, "first": folded, OFFSET: added}
 
 
@@ -251,7 +262,8 @@ def _fold_valid_conv(params: Params, scale: jax.Array, offset: jax.Array) -> Par
     first = params["first"]
     weight = first["weight"]
     folded = {**first, "weight": weight * scale[0, 0][None, :, None, None]}
-    added = im2col.conv(offset.transpose(2, 0, 1)[..., None], weight, padding="VALID", precision="highest")[..., 0]
+    image = offset.transpose(2, 0, 1)[..., None]
+    added = im2col.conv(image, weight, padding="VALID", precision="highest", how="product")[..., 0]
     return {**params, "first": folded, OFFSET: added}
 
 
@@ -265,8 +277,9 @@ def _conv_refusal(scale: np.ndarray, offset: np.ndarray) -> str | None:
     )
 
 
-_dense = partial(from_nnx, fold=_fold_dense, pixel_weights=_dense_pixel_weights, select_pixels=_select_pixels_dense)
-_convolutional = partial(from_nnx, fold=_fold_conv, fold_refusal=_conv_refusal)
+_ours = partial(from_nnx, built_in=True)
+_dense = partial(_ours, fold=_fold_dense, pixel_weights=_dense_pixel_weights, select_pixels=_select_pixels_dense)
+_convolutional = partial(_ours, fold=_fold_conv, fold_refusal=_conv_refusal)
 
 
 class _Builtin(NamedTuple):
@@ -289,7 +302,7 @@ _BUILTIN = {
     "cnn": _Builtin(Cnn, _convolutional, "channels"),
     "cnn_bn": _Builtin(partial(Cnn, norm=True), _convolutional, "channels"),
     "deep_mnist": _Builtin(DeepMnist, _convolutional),
-    "hosseini": _Builtin(Hosseini, partial(from_nnx, fold=_fold_valid_conv, fold_refusal=_conv_refusal)),
+    "hosseini": _Builtin(Hosseini, partial(_ours, fold=_fold_valid_conv, fold_refusal=_conv_refusal)),
 }
 
 

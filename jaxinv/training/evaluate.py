@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxinv.models import BoundModel
+from jaxinv.models import BoundModel, targets
 from jaxinv.training.evaluation_tiles import TestSet, Tiles
 from jaxinv.training.inputs import Affine, network_inputs
-from jaxinv.training.losses import cross_entropy
+from jaxinv.training.losses import classify, cross_entropy
 
 Metric = Callable[[jax.Array, jax.Array], jax.Array]  # (logits [B, C], labels [B]) -> [B]
 
@@ -67,7 +67,8 @@ def evaluate(
 
 
 def _logits(model: BoundModel, params: Any, model_state: Any, affine: Affine | None, images: jax.Array) -> jax.Array:
-    return model.apply(params, model_state, network_inputs(images, affine), train=False, key=None)[0]
+    inputs = network_inputs(images.reshape(-1, *model.image_shape), affine, bfloat16=model.built_in)
+    return model.apply(params, model_state, inputs, train=False, key=None)[0]
 
 
 def _add_tile(
@@ -79,10 +80,13 @@ def _add_tile(
 ) -> tuple[EvalMetrics, jax.Array | None]:
     """Hits and sums with those of one more tile; and, to keep, the classes that its images are taken for."""
     logits = logits_of(tile.images)
-    classes = jnp.argmax(logits, axis=-1)
     there, labels = tile.labels >= 0, jnp.maximum(tile.labels, 0)  # images labelled -1 fill the tile
+    if logits.shape[-1] <= targets.current().spread_classes:
+        classes, losses = classify(logits, labels)
+    else:
+        classes, losses = jnp.argmax(logits, axis=-1), cross_entropy(logits, labels)
     hits = totals.hits + jnp.sum(classes == tile.labels, dtype=jnp.int32)
-    loss = totals.test_loss + jnp.sum(jnp.where(there, cross_entropy(logits, labels), 0.0))
+    loss = totals.test_loss + jnp.sum(jnp.where(there, losses, 0.0))
     each = {name: jnp.where(there, metric(logits, labels), 0.0) for name, metric in metrics.items()}
     means = {name: totals.means[name] + jnp.sum(values) for name, values in each.items()}
     return EvalMetrics(hits, loss, means), classes.astype(jnp.int16) if keep else None

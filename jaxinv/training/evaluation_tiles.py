@@ -25,7 +25,7 @@ Array = Any  # a jax.Array, or what stands for one: NumPy's, a shape and dtype
 class Tiles(NamedTuple):
     """Test images in tiles of equal length, the last filled up with images labelled -1."""
 
-    images: Array  # [tiles, tile, H, W, K], or [tiles, tile, n, 1, 1] of the first n of `TestSet.pixel_order`
+    images: Array  # [tiles, tile, H, W, K], or [tiles, tile, n, 1, 1] of the first n of `TestSet.pixel_order`; or flat
     labels: Array  # int32 [tiles, tile]
 
 

@@ -1,6 +1,7 @@
 """Losses of classification: (logits [B, C], labels [B]) -> [B]."""
 
 from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 import jax
@@ -9,6 +10,7 @@ import optax
 from jax import lax
 
 from jaxinv.errors import InputError
+from jaxinv.models import targets
 from jaxinv.training.tracing import trace
 
 Loss = Callable[[jax.Array, jax.Array], jax.Array]
@@ -22,11 +24,32 @@ def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     >>> bool(jnp.isclose(cross_entropy(jnp.zeros((1, 4)), jnp.array([2]))[0], jnp.log(4.0)))
     True
     """
+    if logits.shape[1] <= targets.current().spread_classes:
+        return classify(logits, labels)[1]
     z = logits.T  # class-major, so that sums over classes add up whole vectors of images
     highest = lax.stop_gradient(jnp.max(z, axis=0))
     spread = jnp.log(jnp.sum(jnp.exp(z - highest[None, :]), axis=0))
     chosen = labels[None, :] == jnp.arange(len(z))[:, None]  # a comparison: gathers are slow on CPUs
     return highest + spread - jnp.sum(jnp.where(chosen, z, 0.0), axis=0)
+
+
+def classify(logits: jax.Array, labels: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The class with the largest logit, int32 [B], the first of several; and the cross-entropy [B], both in one pass.
+
+    Sums and maxima over classes are written out. A compiler makes one loop over images of them all, where reductions
+    are a loop each; for few classes. As `jnp.argmax` and `cross_entropy`, NaN among the logits included.
+
+    >>> [a.tolist() for a in classify(jnp.array([[0.0, 0.0], [0.0, jnp.nan]]), jnp.array([0, 1]))]
+    [[0, 1], [0.6931471824645996, nan]]
+    """
+    z = list(logits.T)
+    highest = lax.stop_gradient(reduce(jnp.maximum, z))
+    taken = jnp.zeros(labels.shape, jnp.int32)
+    for c, zc in reversed(list(enumerate(z))):
+        taken = jnp.where((zc == highest) | jnp.isnan(zc), c, taken)
+    spread = jnp.log(sum(jnp.exp(zc - highest) for zc in z))
+    chosen = sum(jnp.where(labels == c, zc, 0.0) for c, zc in enumerate(z))
+    return taken, highest + spread - chosen
 
 
 def _of_labels(name: str) -> Loss:

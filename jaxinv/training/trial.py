@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from jaxinv.models import BoundModel
+from jaxinv.models import BoundModel, targets
 from jaxinv.training import keys, optimizers
 from jaxinv.training.augmentation import Augment
 from jaxinv.training.evaluate import EvalMetrics, Metric, evaluate
@@ -122,15 +122,18 @@ class Trial:
         optimizer = self.optimizer(learning_rate)
         steps = first_step + jnp.arange(self.eval_every, dtype=jnp.int32)
         batches = training_batches(key, steps, self.batch_size, len(data.x_train), self.train_examples)
+        labels = data.y_train[batches]
+        if self.label_noise:
+            labels = noisy_labels(key, batches, labels, self.label_noise, len(data.x_train), self.model.classes)
 
-        def update(state: TrainState, now: tuple[jax.Array, jax.Array]) -> tuple[TrainState, jax.Array]:
-            step, batch = now
-            images, labels = self._batch(key, step, batch, data)
+        def update(state: TrainState, now: tuple[jax.Array, ...]) -> tuple[TrainState, jax.Array]:
+            step, batch, labels = now
+            images = self._images(key, step, batch, data)
             noise = jax.random.fold_in(keys.stream(key, "model"), step)
 
             def objective(params: Any) -> tuple[jax.Array, Any]:
                 params, left = self._folded(params, affine)
-                inputs = network_inputs(images, left)
+                inputs = network_inputs(images, left, bfloat16=self.model.built_in)
                 logits, model_state = self.model.apply(params, state.model_state, inputs, train=True, key=noise)
                 return self.loss(logits, labels).mean(), model_state
 
@@ -139,7 +142,7 @@ class Trial:
             updates, opt_state = optimizers.update(optimizer, gradient, state.opt_state, state.params, **extra)
             return TrainState(optax.apply_updates(state.params, updates), model_state, opt_state), loss
 
-        state, losses = lax.scan(update, state, (steps, batches))
+        state, losses = lax.scan(update, state, (steps, batches, labels), unroll=targets.current().unroll)
         if self.recompute:
             state = state._replace(model_state=self._recomputed(state, key, affine, data))
         return state, losses.mean()
@@ -149,11 +152,12 @@ class Trial:
         count = min(STATISTICS_IMAGES, self.train_examples or len(data.x_train))
         first = jnp.zeros(1, jnp.int32)
         (chosen,) = training_batches(key, first, count, len(data.x_train), self.train_examples)
-        images = data.x_train[chosen]
+        images = data.x_train[chosen].reshape(-1, *self.model.image_shape)
         if self.preprocess is not None:
             images = self.preprocess(data.preprocess_params, images)
         params, left = self._folded(state.params, affine)
-        return self.model.recompute(params, state.model_state, network_inputs(images, left))
+        inputs = network_inputs(images, left, bfloat16=self.model.built_in)
+        return self.model.recompute(params, state.model_state, inputs)
 
     def evaluate(self, state: TrainState, affine: Affine, data: Data) -> tuple[EvalMetrics, jax.Array | None]:
         """Metrics over all test images, and the class that each is taken for, int16 [M], where that is kept."""
@@ -226,16 +230,14 @@ class Trial:
         """The steps from which each stretch of training between two evaluations begins: int32 [E]."""
         return jnp.arange(0, self.steps, self.eval_every, dtype=jnp.int32)
 
-    def _batch(self, key: jax.Array, step: jax.Array, batch: jax.Array, data: Data) -> tuple[jax.Array, jax.Array]:
-        """The images and labels of one step."""
-        images, labels = data.x_train[batch], data.y_train[batch]
-        if self.label_noise:
-            labels = noisy_labels(key, batch, labels, self.label_noise, len(data.x_train), self.model.classes)
+    def _images(self, key: jax.Array, step: jax.Array, batch: jax.Array, data: Data) -> jax.Array:
+        """The images of one step."""
+        images = data.x_train[batch].reshape(-1, *self.model.image_shape)
         if self.augment is not None:
             images = self.augment(jax.random.fold_in(keys.stream(key, "augment"), step), images)
         if self.preprocess is not None:
             images = self.preprocess(data.preprocess_params, images)
-        return images, labels
+        return images
 
     def _folded(self, params: Any, affine: Affine) -> tuple[Any, Affine | None]:
         """Parameters that read images as stored and no preprocessing left to apply; or both as they are."""

@@ -106,10 +106,16 @@ def _class(made: type, again: Callable[[Any], Any]) -> Any:
 def _attributes(value: Any, again: Callable[[Any], Any]) -> Any:
     made = again(type(value))
     if dataclasses.is_dataclass(value):
-        held: Mapping[str, Any] = {f.name: getattr(value, f.name, None) for f in dataclasses.fields(value)}
+        held: Mapping[str, Any] = {f.name: getattr(value, f.name, None) for f in _told(value)}
     else:
         held = {} if _installed(type(value)) else getattr(value, "__dict__", {})
     return made, [(name, again(held[name])) for name in sorted(held)]
+
+
+def _told(value: Any) -> list[dataclasses.Field[Any]]:
+    """A dataclass's fields; of those that came later, marked so, only what is not the default: old digests stay."""
+    fields = dataclasses.fields(value)
+    return [f for f in fields if not (f.metadata.get("later") and getattr(value, f.name, f.default) == f.default)]
 
 
 def _array(value: Any) -> Any:
