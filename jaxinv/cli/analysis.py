@@ -1,4 +1,4 @@
-"""The commands that read stored runs: `compare`, `power` and `report`."""
+"""The commands that read stored runs: `compare`, `power`, `variance` and `report`."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,6 +121,30 @@ class Power(Output):
             print_json(needed.to_dict() | {"stopping": stopping.to_dict()})
         else:
             print(terminal.power_text(needed, stopping, self.arms))
+
+
+@dataclass(kw_only=True)
+class Variance(Output):
+    """Split the spread over trials of a stored run into that of its test set and that of training.
+
+    The run has to know which test images each trial has right: run it with --keep correct.
+
+    Example: jaxinv variance runs/correct
+    """
+
+    folder: tyro.conf.Positional[Dir]
+    """Folder of a run with --keep correct."""
+    learning_rate: LearningRate = None
+    """Learning rate to look at."""
+
+    def __call__(self) -> None:
+        from jaxinv import stats, store
+
+        found = stats.variances(store.load(self.folder), learning_rate=self.learning_rate)
+        if self.json:
+            print_json(found.to_dict())
+        else:
+            print(found)
 
 
 @dataclass(kw_only=True)

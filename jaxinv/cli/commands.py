@@ -1,6 +1,6 @@
 """The commands by name. Each is a dataclass of its flags, to be called; it imports what is heavy when it is called."""
 
-from jaxinv.cli.analysis import Compare, Power, Report
+from jaxinv.cli.analysis import Compare, Power, Report, Variance
 from jaxinv.cli.listing import Arms, Datasets
 from jaxinv.cli.recommendation import Recommend
 from jaxinv.cli.replication import Replicate
@@ -13,6 +13,7 @@ COMMANDS = {
     "recommend": Recommend,
     "compare": Compare,
     "power": Power,
+    "variance": Variance,
     "report": Report,
     "bench": Bench,
     "arms": Arms,

@@ -208,6 +208,19 @@ def transfer_values(results: "xr.Dataset", metric: str = "accuracy") -> np.ndarr
     return values.astype(np.float64)
 
 
+def correct_table(results: "xr.Dataset", arm: str, learning_rate: float | None = None) -> "xr.DataArray":
+    """Which test images the finished trials of an arm have right in the end, bool [T, M]; read when it is sliced.
+
+    Raises:
+        InputError: the run did not keep it; and names that are not in the results.
+    """
+    ran = done_trials(results)
+    if "correct" not in ran:
+        raise InputError('results: no "correct"; give those of a run with keep="correct" (--keep correct)')
+    place = {"arm": arm_index(ran, arm), "learning_rate": rate_index(ran, learning_rate)}
+    return ran["correct"].transpose(*AXES[:3], "image").isel(place)
+
+
 def metric_label(metric: str) -> str:
     """A metric as it reads on an axis.
 

@@ -28,7 +28,9 @@ from jaxinv.stats.sequential import (
 from jaxinv.stats.stopping import Until
 from jaxinv.stats.stopping_times import StoppingTime, stopping_time
 from jaxinv.stats.t_tests import TTest, paired_t, welch
+from jaxinv.stats.training_variance import TrainingVariance, training_variance
 from jaxinv.stats.variance_components import Variation, variation
+from jaxinv.stats.variances import Variances, variances
 
 __all__ = [
     "AnytimeInterval",
@@ -46,8 +48,10 @@ __all__ = [
     "StoppingTime",
     "Summary",
     "TTest",
+    "TrainingVariance",
     "TrialsNeeded",
     "Until",
+    "Variances",
     "Variation",
     "anytime_interval",
     "benjamini_hochberg",
@@ -75,7 +79,9 @@ __all__ = [
     "summary",
     "superiority",
     "tost",
+    "training_variance",
     "trials_needed",
+    "variances",
     "variation",
     "welch",
     "wilcoxon",

@@ -16,6 +16,7 @@ from jaxinv.stats.bootstrap import bootstrap_interval
 from jaxinv.stats.descriptive import summary
 from jaxinv.stats.effect_sizes import cohen_dz, pairing, superiority
 from jaxinv.stats.equivalence import tost_of
+from jaxinv.stats.new_images import interval_for_new_images
 from jaxinv.stats.pair_figures import PairFigures
 from jaxinv.stats.paired_trials import paired_trials
 from jaxinv.stats.permutation_tests import sign_flip
@@ -80,16 +81,23 @@ class Comparisons:
         """A header and one row of text for each pair: the figures that stay valid however often one looks."""
         return comparison_text.anytime_table(self.pairs)
 
+    def images_table(self) -> list[list[str]]:
+        """A header and one row of text for each pair: intervals with and without new test images; [] if not known."""
+        return comparison_text.images_table(self.pairs)
+
     def notes(self) -> list[tuple[str, str]]:
         """What holds for every row."""
         return comparison_text.notes(self.pairs)
 
     def __str__(self) -> str:
-        tables = (text_table(rows, left=2) for rows in (self.table(), self.anytime_table()))
+        tables = (text_table(rows, left=2) for rows in self._tables())
         return plain("\n\n".join([*tables, text_rows(self.notes())]))
 
     def _repr_html_(self) -> str:
-        return html_table(self.table()) + html_table(self.anytime_table()) + html_rows(self.notes())
+        return "".join(map(html_table, self._tables())) + html_rows(self.notes())
+
+    def _tables(self) -> list[list[list[str]]]:
+        return [rows for rows in (self.table(), self.anytime_table(), self.images_table()) if rows]
 
 
 def compare(
@@ -181,6 +189,7 @@ def compare(
         difference=t.difference,
         ci95=t.ci95,
         ci95_anytime=look.ci,
+        ci95_new_images=interval_for_new_images(results, trials),
         ci95_bootstrap=interval,
         p_value=t.p_value,
         p_anytime=look.p_value,

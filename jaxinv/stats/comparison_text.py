@@ -38,6 +38,7 @@ def rows(comparison: PairFigures) -> list[tuple[str, str]]:
     made += [
         ("anytime", anytime(c)),
         ("which", c.which),
+        *([("new images", _new_images(c))] if c.ci95_new_images is not None else []),
         ("effect size", f"d_z {number(c.effect_size, '.3g')}; P(a > b) + P(a = b)/2 = {number(c.superiority, '.3g')}"),
         ("pairing", f"correlation {number(c.correlation, '.3g')}; worth {number(c.pairing_gain, '.3g')} x the trials"),
     ]
@@ -77,6 +78,24 @@ def anytime_table(comparisons: Sequence[PairFigures]) -> list[list[str]]:
         p = p_value(pair.p_anytime) if pair.enough else TOO_FEW
         made.append([*names, f"{pair.n:,}", number(pair.difference, "+.4f"), ends, p])
     return made
+
+
+def images_table(comparisons: Sequence[PairFigures]) -> list[list[str]]:
+    """A header and one row of text for each pair of arms: what new test images add; [] where that is not known."""
+    if all(pair.ci95_new_images is None for pair in comparisons):
+        return []
+    made = [["a", "b", "a - b", "new trials", "new trials and new test images"]]
+    for pair, names in zip(comparisons, _names(comparisons), strict=True):
+        ends = (pair.ci95, pair.ci95_new_images or (None, None))
+        shown = [interval(one, "+.4f") if pair.enough else TOO_FEW for one in ends]
+        made.append([*names, number(pair.difference, "+.4f"), *shown])
+    return made
+
+
+def _new_images(comparison: PairFigures) -> str:
+    c = comparison
+    ends = interval(c.ci95_new_images or (None, None), "+.5f")
+    return f"95% interval {ends} for new trials and new test images" if c.enough else too_few(c.n, "pair")
 
 
 def anytime(comparison: PairFigures) -> str:

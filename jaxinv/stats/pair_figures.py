@@ -32,6 +32,9 @@ class PairFigures:
 
     `ci95` and `p_value` are the paired t-test's, for one look at a number of trials that was decided beforehand.
     `ci95_anytime` and `p_anytime` stay valid however often one looks and adds trials (`stats.anytime_interval`).
+    `ci95_new_images` is for new trials and new test images together (`stats.variation`), where the run kept `correct`
+    and accuracies after the last step are compared; else None.
+
     `effect_size` is d_z, mean over standard deviation of the differences; `superiority` is P(a > b) + P(a = b) / 2;
     `pairing_gain` is how many times more unpaired trials would be needed for the same interval. `p_adjusted` and
     `p_anytime_adjusted` are `p_value` and `p_anytime` adjusted over the `family` of tests made together (1: the same).
@@ -54,6 +57,7 @@ class PairFigures:
     ci95: tuple[float, float]
     ci95_bootstrap: tuple[float, float] | None
     ci95_anytime: tuple[float, float]
+    ci95_new_images: tuple[float, float] | None
     p_value: float
     p_anytime: float
     p_wilcoxon: float

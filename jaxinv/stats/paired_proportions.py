@@ -50,7 +50,7 @@ def mcnemar(correct_a: Any, correct_b: Any) -> McNemar:
     """
     from scipy import special
 
-    a, b = correctness_tables(correct_a, correct_b)
+    a, b = map(np.asarray, correctness_tables(correct_a, correct_b))
     by_trial, by_image, _, _ = margins(a, b)
     discordant = np.count_nonzero(a != b, axis=1)
     only_a = (discordant + by_trial) // 2
@@ -71,8 +71,11 @@ def mcnemar(correct_a: Any, correct_b: Any) -> McNemar:
 
 
 def correctness_tables(correct_a: Any, correct_b: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Both tables, bool [T, M], once they are known to be tables of the same trials and images."""
-    a, b = np.asarray(correct_a), np.asarray(correct_b)
+    """Both tables, bool [T, M], once they are known to be tables of the same trials and images.
+
+    A DataArray stays one: it may be larger than memory.
+    """
+    a, b = (table if hasattr(table, "dims") else np.asarray(table) for table in (correct_a, correct_b))
     for field, table in (("correct_a", a), ("correct_b", b)):
         if table.dtype != np.bool_ or table.ndim != 2 or table.size == 0:
             raise InputError(f"{field}: {table.dtype} {table.shape} is not allowed; give booleans of shape (T, M)")
@@ -89,9 +92,10 @@ def margins(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, int, 
     slab = max(1, SLAB // images)
     for start in range(0, trials, slab):
         here = slice(start, min(start + slab, trials))
-        d = a[here].astype(np.int8) - b[here].astype(np.int8)
+        here_a, here_b = np.asarray(a[here]), np.asarray(b[here])
+        d = here_a.astype(np.int8) - here_b.astype(np.int8)
         by_trial[here] = d.sum(axis=1, dtype=np.int64)
         by_image += d.sum(axis=0, dtype=np.int64)
         squares += int(np.count_nonzero(d))
-        right = [right[0] + int(np.count_nonzero(a[here])), right[1] + int(np.count_nonzero(b[here]))]
+        right = [right[0] + int(np.count_nonzero(here_a)), right[1] + int(np.count_nonzero(here_b))]
     return by_trial, by_image, squares, (right[0], right[1])

@@ -74,7 +74,8 @@ def variation(correct_a: Any, correct_b: Any) -> Variation:
     nan = float("nan")
     ss_trial = float(np.square(by_trial / images - mean).sum()) * images
     ss_image = float(np.square(by_image / trials - mean).sum()) * trials
-    ss_rest = max(0.0, squares - total * mean - ss_trial - ss_image)
+    ss_rest = squares - total * mean - ss_trial - ss_image
+    ss_rest = ss_rest if ss_rest > 1e-12 * squares else 0.0  # rounding
     ms_trial = ss_trial / (trials - 1) if trials > 1 else nan
     ms_image = ss_image / (images - 1) if images > 1 else nan
     ms_rest = ss_rest / ((trials - 1) * (images - 1)) if trials > 1 and images > 1 else nan

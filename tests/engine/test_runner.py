@@ -256,7 +256,7 @@ def test_a_stored_run_resumes_and_grows(tmp_path: Any, whole: xr.Dataset) -> Non
     [
         (2000, 25, 1, 1, 400),  # 5 blocks, no longer than 2 s of 228 trials each
         (2000, 25, 2, 1, 700),
-        (2000, 25, 2, 2, 250),  # 4 blocks for each worker
+        (2000, 25, 2, 2, 75),  # 12 blocks for each worker
         (2000, 25, 2, 16, 25),
         (100, 50, 1, 1, 100),
         (7, 50, 1, 2, 50),
