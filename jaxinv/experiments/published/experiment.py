@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import xarray as xr
 
 from jaxinv.data import Dataset, load_dataset
+from jaxinv.engine.networks import load_params
 from jaxinv.experiments.claims.estimates import Estimate
 from jaxinv.experiments.claims.rule import Criterion
 from jaxinv.results.cells import cell, mean_over_steps
@@ -57,11 +59,12 @@ class Plan(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Runs:
-    """The results of an experiment's studies, by name."""
+    """The results of an experiment's studies, by name; `folder`: where they are stored."""
 
     plans: Mapping[str, Plan]
     results: Mapping[str, xr.Dataset]
     data_dir: str | None = None
+    folder: Path | None = None
 
     def accuracy(self, study: str, arm: str, rate: float | None = None) -> np.ndarray:
         """Test accuracy of each trial at its last evaluation, or its mean over all of them: float64 [T]."""
@@ -80,10 +83,9 @@ class Runs:
         results = self.results[study]
         return results["correct"].isel(arm=arm_index(results, arm), learning_rate=rate_index(results, None)).values
 
-    def network(self, study: str, arm: str, leaf: str) -> np.ndarray:
-        """An array of each trial's network, such as "params.first.weight" [T, ...]; all arms have one model."""
-        results = self.results[study]
-        return results[f"network.0.{leaf}"].isel(learning_rate=0).values[arm_index(results, arm)]
+    def networks(self, study: str, arm: str) -> Any:
+        """The parameters of all trials' networks, stacked: arrays [T, ...]."""
+        return load_params(self.results[study] if self.folder is None else self.folder / study, arm)
 
     def dataset(self, study: str) -> Dataset:
         """The images that a study was run on."""

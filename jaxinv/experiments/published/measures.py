@@ -58,16 +58,20 @@ def most_trials(says: str, cell: Cell, low: float, high: float, what: str, *, de
     return Statement(says=says, criterion=criterion, measure=partial(share_between, cell, low, high), decides=decides)
 
 
-def dead_units(runs: Runs, arm: str, study: str = "units") -> np.ndarray:
+def dead_units(weight: np.ndarray, bias: np.ndarray, images: np.ndarray) -> float:
+    """Share of a layer's ReLU units that are 0 for every image [M, D]; weights are [units, D]."""
+    return float(((images @ weight.T + bias).max(axis=0) <= 0).mean())
+
+
+def share_dead(study: str, arm: str, runs: Runs) -> np.ndarray:
     """Share of each trial's first hidden units that are 0 for every test image: float64 [T]."""
-    data = runs.dataset(study)
-    preprocess = get_preprocess(arm)
+    data, preprocess = runs.dataset(study), get_preprocess(arm)
     pixels = transform(preprocess, preprocess.fit(data.x_train), data.x_test)
-    images = pixels.reshape(len(pixels), -1)
-    weights, biases = (runs.network(study, arm, f"params.first.{name}") for name in ("weight", "bias"))
-    return np.array([((images @ w.T + b).max(axis=0) <= 0).mean() for w, b in zip(weights, biases, strict=True)])
+    images, first = pixels.reshape(len(pixels), -1), runs.networks(study, arm)["first"]
+    layers = zip(np.asarray(first["weight"]), np.asarray(first["bias"]), strict=True)
+    return np.array([dead_units(*layer, images) for layer in layers])
 
 
 def more_dead_units(runs: Runs) -> Mean:
-    """The share of dead hidden units of raw minus that of scaled pixels."""
-    return difference(dead_units(runs, "raw"), dead_units(runs, "normal"))
+    """The share of dead hidden units of raw minus that of scaled pixels, in the study `units`."""
+    return difference(share_dead("units", "raw", runs), share_dead("units", "normal", runs))

@@ -147,4 +147,6 @@ def _badge(one: Mapping[str, Any]) -> str:
 
 
 def _fill(line: str, indent: str = "") -> list[str]:
-    return textwrap.wrap(line, WIDTH, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
+    return textwrap.wrap(
+        line, WIDTH, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False
+    )

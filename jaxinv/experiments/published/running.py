@@ -7,8 +7,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import xarray as xr
-
 from jaxinv import registry, store
 from jaxinv.engine import runner
 from jaxinv.errors import InputError, unknown
@@ -78,19 +76,18 @@ def run_experiment(
         )
         for name, plan in plans.items()
     }
-    summary = summarise(experiment, plans, results, size)
+    runs = Runs(plans, results, size.data_dir, folder)
+    summary = summarise(experiment, runs, size)
     summary |= {"seconds": {"total": round(time.monotonic() - started, 3)}, "out": str(folder)}
     write_json(folder / SUMMARY, summary)
     return summary
 
 
-def summarise(
-    experiment: Experiment, plans: Mapping[str, Plan], results: Mapping[str, xr.Dataset], size: Size
-) -> dict[str, Any]:
+def summarise(experiment: Experiment, runs: Runs, size: Size) -> dict[str, Any]:
     """The verdict and what it rests on, with what identifies the experiment."""
-    judged = judge(experiment, Runs(plans, results, size.data_dir))
+    judged = judge(experiment, runs)
     about = {"experiment": experiment.name, "question": experiment.question, "source": experiment.source}
-    about |= {"titles": {name: plan.title for name, plan in plans.items()}}
+    about |= {"titles": {name: plan.title for name, plan in runs.plans.items()}}
     return about | {"size": size.name, "seed": size.seed, "places": dict(size.places)} | judged
 
 
