@@ -1,6 +1,7 @@
 """Sphinx builds the documentation: `python -m sphinx -W docs docs/_build`."""
 
 import re
+from typing import Any
 
 import jaxinv
 
@@ -34,6 +35,7 @@ autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 autoclass_content = "class"
 napoleon_google_docstring = True
+napoleon_use_ivar = True
 napoleon_use_rtype = False
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
@@ -47,10 +49,20 @@ html_css_files = ["custom.css"]
 html_theme_options = {"sidebar_hide_name": False, "navigation_with_keys": True}
 
 
-def _plain_docstring(app, what, name, obj, options, lines):  # noqa: ANN001, ANN202
-    """Docstrings mark code with single backticks; reStructuredText wants two."""
-    lines[:] = [re.sub(r"(?<![`:\w])`([^`]+)`(?![`_])", r"``\1``", line) for line in lines]
+def _as_rst(text: str) -> str:
+    """Docstrings mark code with single backticks, and mean every other sign; reStructuredText reads some as markup."""
+    text = re.sub(r"(?<![`:\w])`([^`]+)`(?![`_])", r"``\1``", text)
+    pieces = re.split(r"(``.*?``|\*\*.*?\*\*)", text)
+    return "".join(re.sub(r"([|*])", r"\\\1", piece) if index % 2 == 0 else piece for index, piece in enumerate(pieces))
 
 
-def setup(app):  # noqa: ANN001, ANN201
-    app.connect("autodoc-process-docstring", _plain_docstring)
+def _process_docstring(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    for number, line in enumerate(lines):
+        field, text = re.match(r"(\s*:\w+[^:]*:)?(.*)", line).groups(default="")
+        if not text.lstrip().startswith((">>>", "...")):
+            lines[number] = field + _as_rst(text)
+
+
+def setup(app: Any) -> None:
+    """What Sphinx calls first."""
+    app.connect("autodoc-process-docstring", _process_docstring)

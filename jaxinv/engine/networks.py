@@ -175,7 +175,11 @@ def _networks(
 def _study(results: xr.Dataset, study: Study | None) -> Study:
     """The study of results: as given, if it is that one; otherwise as they say."""
     if study is None:
-        return Study.from_json(results.attrs["study"])
+        try:
+            return Study.from_json(results.attrs["study"])
+        except InputError as error:
+            field, why = str(error).split(": ", 1)
+            raise InputError(f"study: {field} {why.split('; ')[0]}; give study=, the ji.Study that was run") from None
     if study.hash != results.attrs["study_hash"]:
         raise InputError("study: it is not the study of these results; give the one that was run")
     return study

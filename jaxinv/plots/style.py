@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 from jaxinv.errors import InputError
 from jaxinv.utils.files import write_bytes
+from jaxinv.utils.progress import notebook_display
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -69,7 +70,11 @@ STYLE: Any = {
     "ytick.labelsize": 9,
 }
 
-_TYPES = {".png": {"Software": "jaxinv"}, ".svg": {"Creator": "jaxinv", "Date": None}}
+_TYPES: dict[str, dict[str, Any]] = {
+    ".png": {"Software": "jaxinv"},
+    ".svg": {"Creator": "jaxinv", "Date": None},
+    ".pdf": {"Creator": "jaxinv", "Producer": None, "CreationDate": None},
+}
 
 
 class ArmStyle(NamedTuple):
@@ -103,8 +108,16 @@ def styled(draw: Callable[P, R]) -> Callable[P, R]:
 
 
 def new_figure(width: float = 5.0, height: float = 3.2) -> Figure:
-    """An empty figure, in inches, on a canvas of its own: pyplot and its list of figures are never touched."""
+    """An empty figure, in inches.
+
+    In a notebook it is one of pyplot's, which the notebook shows below the cell. Elsewhere it has a canvas of its own:
+    pyplot and its list of figures are never touched.
+    """
     with matplotlib.rc_context(STYLE):
+        if notebook_display() is not None:
+            from matplotlib import pyplot
+
+            return pyplot.figure(figsize=(width, height), layout="constrained")
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(figure)
         return figure
@@ -146,19 +159,17 @@ def _glyphs() -> frozenset[int]:
 
 
 def to_bytes(figure: Figure, suffix: str = ".png", *, dpi: float | None = None) -> bytes:
-    """The picture as a PNG or SVG file's bytes, free of dates and versions: the same figure gives the same bytes."""
+    """The picture as the bytes of a PNG, SVG or PDF file, free of dates and versions: the same figure gives the same bytes."""
     if suffix not in _TYPES:
-        raise InputError(f"suffix: {suffix!r} is not allowed; give {' or '.join(_TYPES)}")
+        raise InputError(f"suffix: {suffix!r} is not allowed; give {', '.join(_TYPES)}")
     stream = io.BytesIO()
     with matplotlib.rc_context(STYLE):
-        if figure.canvas is None or not isinstance(figure.canvas, FigureCanvasAgg):
-            FigureCanvasAgg(figure)
         figure.savefig(stream, format=suffix[1:], metadata=_TYPES[suffix], dpi=dpi or STYLE["savefig.dpi"])
     return stream.getvalue()
 
 
 def save(figure: Figure | Axes, path: str | os.PathLike[str], *, dpi: float | None = None) -> Path:
-    """Write a figure to `.png` or `.svg`, whole or not at all, the same bytes for the same figure.
+    """Write a figure to `.png`, `.svg` or `.pdf`, whole or not at all, the same bytes for the same figure.
 
     Args:
         figure: a figure, or any axes of it.
@@ -171,7 +182,7 @@ def save(figure: Figure | Axes, path: str | os.PathLike[str], *, dpi: float | No
     """
     target = Path(path)
     if target.suffix.lower() not in _TYPES:
-        raise InputError(f"path: {str(target)!r} is not allowed; give one that ends in {' or '.join(_TYPES)}")
+        raise InputError(f"path: {str(target)!r} is not allowed; give one that ends in {', '.join(_TYPES)}")
     content = to_bytes(figure_of(figure) if isinstance(figure, Axes) else figure, target.suffix.lower(), dpi=dpi)
     write_bytes(target, content)
     return target

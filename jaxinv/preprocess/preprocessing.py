@@ -62,16 +62,18 @@ class Component:
 class Preprocess:
     """A way to present images to a network: `fit` to the training images alone, then `apply` to any images.
 
-    fit: images [N, H, W, K] -> params, any pytree of arrays. The images are the stored uint8 grey values, or float32
-        behind another preprocessing.
-    apply: (params, images [N, H, W, K]) -> floats [N, H, W, K]; pure, traceable by `jax.jit`, and image by image: what
-        it gives for one must not depend on the rest of the batch.
-    name: what results call it.
-    affine: where `apply` is s∘x + o pixel by pixel: (params, (H, W, K)) -> (s, o), both float32 [H, W, K]. It costs
-        next to nothing where the first layer is linear: s and o are folded into that layer, which reads stored pixels.
-    description: one line for listings.
-    limits: the lowest and the highest value that `apply` can give, where they are known; only then can `inverted` and
-        its kin stand behind it.
+    Attributes:
+      fit: images [N, H, W, K] -> params, any pytree of arrays. The images are the stored uint8 grey values, or float32
+          behind another preprocessing.
+      apply: (params, images [N, H, W, K]) -> floats [N, H, W, K]; pure, traceable by `jax.jit`, and image by image:
+          what it gives for one must not depend on the rest of the batch.
+      name: what results call it.
+      affine: where `apply` is s∘x + o pixel by pixel: (params, (H, W, K)) -> (s, o), both float32 [H, W, K]. It costs
+          next to nothing where the first layer is linear: s and o are folded into that layer, which reads stored
+          pixels.
+      description: one line for listings.
+      limits: the lowest and the highest value that `apply` can give, where they are known; only then can `inverted` and
+          its kin stand behind it.
 
     `a + b` is a, then b.
 

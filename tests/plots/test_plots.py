@@ -197,7 +197,7 @@ def test_trials_that_have_not_run_are_left_out():
 
 
 @pytest.mark.parametrize("name", DRAW)
-@pytest.mark.parametrize("suffix", [".png", ".svg"])
+@pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
 def test_same_results_same_bytes(name, suffix):
     first, second = (
         style.to_bytes(style.figure_of(DRAW[name](lifelike_results(), None)), suffix, dpi=60) for _ in range(2)
@@ -273,7 +273,7 @@ def test_save_is_whole_or_not_at_all(tmp_path, monkeypatch):
     [
         (
             lambda r: plots.save(plots.weight_change(np.eye(3)), "x.jpg"),
-            r"path: 'x.jpg' is not allowed; give one that ends in .png or .svg",
+            r"path: 'x.jpg' is not allowed; give one that ends in .png, .svg, .pdf",
         ),
         (lambda r: plots.weight_change(np.ones(5)), r"delta: shape \(5,\) is no heatmap"),
         (lambda r: plots.weight_change(np.eye(4), np.ones((3, 3), bool)), r"border_mask: shape \(3, 3\) differs"),
@@ -339,3 +339,16 @@ def test_every_plot_takes_arms_of_any_kind():
     figure = plots.weight_changes(results, frame(), learning_rate=0.5)
     texts = {ax.get_title(): [text.get_text() for text in ax.texts] for ax in figure.axes if ax.images}
     assert texts == {"normal": [], "adam": [], "net": ["no value"]}
+
+
+@pytest.mark.parametrize("display", [print, None])
+def test_a_notebook_shows_figures_below_the_cell(monkeypatch: pytest.MonkeyPatch, display: object) -> None:
+    """Notebooks show what pyplot has open when a cell ends; elsewhere pyplot learns of no figure."""
+    from matplotlib import pyplot
+
+    monkeypatch.setattr(style, "notebook_display", lambda: display)
+    figures = {plots.new_figure(), style.figure_of(DRAW["learning_rate_curve"](lifelike_results(), None))}
+    try:
+        assert {pyplot.figure(number) for number in pyplot.get_fignums()} == (figures if display else set())
+    finally:
+        pyplot.close("all")
