@@ -1,6 +1,7 @@
-"""jaxinv: does the way inputs are presented change what a network learns?
+"""jaxinv: does this change to training matter?
 
-Trains hundreds to millions of small networks side by side under several input preprocessings, paired trial by trial.
+Trains hundreds to millions of small networks side by side under several treatments (preprocessings, models, optimizers,
+data), paired trial by trial, and compares them.
 
     import jaxinv as ji
 
@@ -14,6 +15,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from jaxinv import plots as plots
+    from jaxinv import stats as stats
+    from jaxinv import theory as theory
     from jaxinv.arm import Arm as Arm
     from jaxinv.arm import arms as arms
     from jaxinv.data import Dataset as Dataset
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
     from jaxinv.engine.single_trial import make_trial as make_trial
     from jaxinv.errors import DataError as DataError
     from jaxinv.errors import InputError as InputError
+    from jaxinv.experiments import claims as claims
     from jaxinv.models import Model as Model
     from jaxinv.models import from_linen as from_linen
     from jaxinv.models import from_nnx as from_nnx
@@ -51,6 +56,7 @@ _HOME = {
     "Study": "study",
     "Until": "stats",
     "arms": "arm",
+    "claims": "experiments.claims",
     "compare": "stats",
     "compare_all": "stats",
     "from_linen": "models",
@@ -61,9 +67,12 @@ _HOME = {
     "load_params": "engine.networks",
     "make_trial": "engine.single_trial",
     "merge": "store",
+    "plots": "plots",
     "predictor": "engine.networks",
     "relight": "data",
     "run": "engine.runner",
+    "stats": "stats",
+    "theory": "theory",
 }
 
 __all__ = [
@@ -77,6 +86,7 @@ __all__ = [
     "Study",
     "Until",
     "arms",
+    "claims",
     "compare",
     "compare_all",
     "from_linen",
@@ -87,19 +97,23 @@ __all__ = [
     "load_params",
     "make_trial",
     "merge",
+    "plots",
     "predictor",
     "relight",
     "run",
+    "stats",
+    "theory",
 ]
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'jaxinv' has no attribute {name!r}")
-    value = getattr(import_module(f"jaxinv.{_HOME[name]}"), name)
+    home = import_module(f"jaxinv.{_HOME[name]}")
+    value = home if _HOME[name].split(".")[-1] == name else getattr(home, name)  # a module, or what lives in one
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOME])
+    return [*__all__, "__version__"]

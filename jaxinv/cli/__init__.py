@@ -5,22 +5,47 @@ import io
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tyro
 
+import jaxinv
 from jaxinv.cli.commands import COMMANDS
 from jaxinv.cli.stopping import Interrupted
 from jaxinv.errors import DataError, InputError, unknown
 from jaxinv.utils.progress import say
 
 DONE, FAILED, SENSELESS, RESUMABLE, INTERRUPTED = 0, 1, 2, 75, 130
-DESCRIPTION = "Train many small networks under several preprocessings, paired trial by trial."
+PLAINER: dict[str, Callable[..., str]] = {  # what tyro says, and how it is said here
+    r"Unrecognized options: (\S+?),?(?: |$)(?:.*?Perhaps you meant: (--[\w-]+))?": lambda command, option, meant: (
+        f"{option}: {command} has no such option" + (f"; perhaps you meant {meant}" if meant else "")
+    ),
+    r"Missing value for argument '(.*?)'": lambda command, option: f"{option}: no value is given; give one",
+    r"Error parsing (\S+): invalid literal for int\(\) with base 10: (.*)": lambda command, option, value: (
+        f"{option}: {value} is not allowed; give a whole number"
+    ),
+    r"Error parsing (\S+): could not convert string to float: (.*)": lambda command, option, value: (
+        f"{option}: {value} is not allowed; give a number"
+    ),
+    r"Missing from .*?: ([A-Z]+) ": lambda command, name: f"{name}: {command} needs it; give one",
+}
+DESCRIPTION = (
+    "Train many small networks under several treatments, paired trial by trial.\n\n--version prints the version."
+)
+LEAST_COLUMNS = 40  # of a terminal; in fewer, help would be drawn letter by letter
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run one command; the exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that lacks a letter shows a question mark
+    if os.environ.get("COLUMNS", "").isdecimal():
+        os.environ["COLUMNS"] = str(max(int(os.environ["COLUMNS"]), LEAST_COLUMNS))
+    if list(arguments) == ["--version"]:
+        print(f"jaxinv {jaxinv.__version__}")
+        return DONE
     try:
         command = parse(arguments)
         command()
@@ -44,7 +69,8 @@ def main(arguments: Sequence[str]) -> int:
 
 def parse(arguments: Sequence[str]) -> Any:
     """The command that the arguments ask for; what they get wrong becomes one line."""
-    if arguments and not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
+    arguments = list(arguments) or ["--help"]
+    if not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
         raise unknown("command", arguments[0], COMMANDS)
     app = tyro.extras.SubcommandApp()
     for name, command in COMMANDS.items():
@@ -53,7 +79,7 @@ def parse(arguments: Sequence[str]) -> Any:
     try:
         with contextlib.redirect_stderr(shown):
             return app.cli(
-                args=list(arguments), prog="jaxinv", description=DESCRIPTION, config=(tyro.conf.FlagCreatePairsOff,)
+                args=arguments, prog="jaxinv", description=DESCRIPTION, config=(tyro.conf.FlagCreatePairsOff,)
             )
     except SystemExit as exit:
         if not exit.code:
@@ -66,8 +92,11 @@ def sentence(shown: str, arguments: Sequence[str]) -> str:
     plain = re.sub(r"\x1b\[[0-9;]*m", "", shown)  # without colours
     _, *lines = (re.sub(r"[^\x20-\x7e]+|-{3,}", " ", line) for line in plain.splitlines())  # nor rules
     said = re.split(r"\s(?:Argument helptext|For full helptext)", " ".join(" ".join(lines).split()))[0]
-    command = f"{arguments[0]} " if arguments and arguments[0] in COMMANDS else ""
-    return f"{said.rstrip('.')}; jaxinv {command}--help says what is allowed"
+    command = f"jaxinv {arguments[0]}" if arguments[0] in COMMANDS else "jaxinv"
+    for pattern, plain in PLAINER.items():
+        if found := re.match(pattern, said):
+            return f"{plain(command, *found.groups())}; {command} --help says what is allowed"
+    return f"{said.rstrip('.')}; {command} --help says what is allowed"
 
 
 def fail(error: object, status: int) -> int:

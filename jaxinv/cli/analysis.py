@@ -83,7 +83,9 @@ def is_folder(name: str) -> bool:
 
 @dataclass(kw_only=True)
 class Power(Output):
-    """Compute how many trials a comparison needs, from a pilot run: with their number fixed, and stopping by itself.
+    """Compute how many trials a comparison needs, from a pilot run.
+
+    It says both: with their number fixed, and with a run that stops by itself.
 
     Example: jaxinv power runs/rates normal inverted --effect 0.002
     """

@@ -27,5 +27,6 @@ def fill(text: str) -> str:
 def keep_stdout() -> None:
     """Keep standard output for Python's own prints: what libraries in C++ write there goes to standard error."""
     sys.stdout.flush()
-    sys.stdout = os.fdopen(os.dup(1), "w", buffering=1)
+    encoding, errors = sys.stdout.encoding, sys.stdout.errors
+    sys.stdout = os.fdopen(os.dup(1), "w", buffering=1, encoding=encoding, errors=errors)
     os.dup2(2, 1)

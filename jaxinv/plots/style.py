@@ -159,7 +159,7 @@ def _glyphs() -> frozenset[int]:
 
 
 def to_bytes(figure: Figure, suffix: str = ".png", *, dpi: float | None = None) -> bytes:
-    """The picture as the bytes of a PNG, SVG or PDF file, free of dates and versions: the same figure gives the same bytes."""
+    """The bytes of a PNG, SVG or PDF file, free of dates and versions: the same figure gives the same bytes."""
     if suffix not in _TYPES:
         raise InputError(f"suffix: {suffix!r} is not allowed; give {', '.join(_TYPES)}")
     stream = io.BytesIO()

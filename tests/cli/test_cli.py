@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import jaxinv
 import jaxinv as ji
 from jaxinv import cli
 from jaxinv.cli.options import StudyFlags
@@ -390,8 +391,15 @@ def test_closed_and_full_streams_and_odd_settings(tmp_path: Path, npz: str, shel
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ("run --trials x", "Error parsing --trials: invalid literal for int() with base 10: 'x'; jaxinv run --help"),
-        ("run --bogus 3", "Unrecognized options: --bogus, 3; jaxinv run --help says"),
+        ("run --trials x", "--trials: 'x' is not allowed; give a whole number; jaxinv run --help says"),
+        ("run --learning-rate x", "--learning-rate: 'x' is not allowed; give a number; jaxinv run --help says"),
+        ("run --trials", "--trials: no value is given; give one; jaxinv run --help says"),
+        ("run --bogus 3", "--bogus: jaxinv run has no such option; jaxinv run --help says"),
+        (
+            "run --tirals 3",
+            "--tirals: jaxinv run has no such option; perhaps you meant --trials; jaxinv run --help says",
+        ),
+        ("compare", "DIR: jaxinv compare needs it; give one; jaxinv compare --help says"),
         ("compare x --diverged out", "invalid choice 'out' for argument '--diverged'"),
     ],
 )
@@ -407,6 +415,23 @@ def test_a_terminal_gets_errors_without_boxes_or_colours(arguments: str, says: s
     assert process.returncode == cli.SENSELESS
     assert err.startswith(f"jaxinv: {says}")
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"]])
+@pytest.mark.parametrize(("name", "value"), [("PYTHONIOENCODING", "ascii"), ("COLUMNS", "1"), ("COLUMNS", "wide")])
+def test_help_is_shown_on_any_terminal(arguments: list[str], name: str, value: str) -> None:
+    command = [sys.executable, "-m", "jaxinv", *arguments]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, name: value}, timeout=60, check=True
+    )
+    assert done.stdout.startswith("usage: jaxinv ")
+    assert all(command in done.stdout for command in cli.COMMANDS)
+    assert done.stderr == ""
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--version"]) == cli.DONE
+    assert capsys.readouterr().out == f"jaxinv {jaxinv.__version__}\n"
 
 
 @pytest.mark.slow
