@@ -127,9 +127,9 @@ class Power(Output):
 
 @dataclass(kw_only=True)
 class Variance(Output):
-    """Split the spread over trials of a stored run into that of its test set and that of training.
+    """Split an arm's spread over trials: how much is the test set, how much training.
 
-    The run has to know which test images each trial has right: run it with --keep correct.
+    The run has to know which test images each trial has right: --keep correct.
 
     Example: jaxinv variance runs/correct
     """
