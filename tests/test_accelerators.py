@@ -91,6 +91,12 @@ class TestReading:
             "begin": 1, "images": 50, "z": 50, "loss": 50, "kept": 50, "logits": 1,
         }  # fmt: skip
 
+    def test_a_loop_is_as_long_as_its_condition_says(self) -> None:
+        """Where the compiler does not note its length down (TPU)."""
+        unknown = LOOP.replace(', backend_config={"known_trip_count":{"n":"50"}}', "")
+        assert {step.times for step in Module(unknown).steps()} == {1, 50}
+        assert {step.times for step in Module(unknown.replace("direction=LT", "direction=GT")).steps()} == {1}
+
     def test_bytes(self) -> None:
         """Of what is gathered from, as much as is taken; of what is changed in place, what is changed."""
         module = Module(LOOP)
@@ -115,6 +121,17 @@ ENTRY %main (x: f32[2,9,9,3], w: f32[3,3,3,5]) -> f32[2,9,9,5] {
 """
         module = Module(text)
         assert [module.operations(step) for step in module.steps()] == [2 * 2 * 81 * 5 * 27]
+
+    def test_a_batch_of_products_may_be_written_as_a_convolution(self) -> None:
+        text = """\
+ENTRY %main (w: f32[10,20,784], x: f32[10,784,100]) -> f32[10,20,100] {
+  %w = f32[10,20,784]{2,1,0} parameter(0)
+  %x = f32[10,784,100]{2,1,0} parameter(1)
+  ROOT %y = f32[10,20,100]{2,1,0} convolution(%w, %x), window={size=10 stride=9 lhs_dilate=10}, dim_labels=0bf_0io->0bf
+}
+"""
+        module = Module(text)
+        assert [module.operations(step) for step in module.steps()] == [2 * 10 * 20 * 784 * 100]
 
     def test_figures(self) -> None:
         found = figures.figures(compiled())

@@ -4,7 +4,7 @@ import json
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 BITS = {
     "pred": 8,
@@ -36,14 +36,25 @@ _HEAD = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\{\s*$")
 
 @dataclass(frozen=True)
 class Op:
-    """One instruction: its result's shape as text, the names of its operands, and all that follows them."""
+    """One instruction.
+
+    Attributes:
+      shape: of its result, as text.
+      operands: their names.
+      inside: all that stands in its parentheses.
+      rest: all that follows them.
+      root: whether it is its computation's result.
+      trips: how often a loop runs; None of anything else, and where the compiler does not know.
+    """
 
     name: str
     opcode: str
     shape: str
     operands: tuple[str, ...]
+    inside: str
     rest: str
     root: bool
+    trips: int | None = None
 
     @property
     def bytes(self) -> int:
@@ -76,12 +87,6 @@ class Op:
             )
             return tuple(name.strip().lstrip("%") for name in names)
         return ()
-
-    @property
-    def trips(self) -> int | None:
-        """How often a loop runs; None where the compiler does not know."""
-        found = re.search(r'"known_trip_count":\{"n":"(\d+)"', self.rest)
-        return int(found[1]) if found else None
 
     @property
     def cycles(self) -> int:
@@ -126,6 +131,21 @@ class Module:
 
     def __init__(self, text: str) -> None:
         self.computations = parse(text)
+        for computation in self.computations.values():
+            for op in computation.ops.values():
+                if op.opcode == "while":
+                    computation.ops[op.name] = replace(op, trips=self._trips(op))
+
+    def _trips(self, loop: Op) -> int | None:
+        """How often a loop runs: as the compiler notes down, or as its condition, `counter < constant`, says."""
+        if known := re.search(r'"known_trip_count":\{"n":"(\d+)"', loop.rest):
+            return int(known[1])
+        condition = self.computations[re.findall(r"\bcondition=%?([\w.\-]+)", loop.rest)[0]]
+        limits = [condition.ops[name] for name in condition.root.operands if name in condition.ops]
+        constants = [op for op in limits if op.opcode == "constant"]
+        if condition.root.opcode != "compare" or "direction=LT" not in condition.root.rest or len(constants) != 1:
+            return None
+        return int(constants[0].inside)
 
     def steps(self) -> Iterator[Step]:
         """All operations that run by themselves, those in loops once."""
@@ -227,7 +247,7 @@ def parse(text: str) -> dict[str, Computation]:
         elif current is not None and (match := _LINE.match(line)):
             shape, opcode, inside, rest = _split(match[3])
             operands = tuple(re.findall(r"%([\w.\-]+)", inside))
-            current.ops[match[2]] = Op(match[2], opcode, shape, operands, rest, bool(match[1]))
+            current.ops[match[2]] = Op(match[2], opcode, shape, operands, inside, rest, bool(match[1]))
     return found
 
 
@@ -250,6 +270,15 @@ def _closing(text: str, start: int) -> int:
     raise ValueError(f"no closing parenthesis in {text[start : start + 60]!r}")
 
 
+def _batches(op: Op) -> int:
+    """How many products a convolution stands for: a TPU's compiler writes a batch as a window with gaps of its size."""
+    window = re.findall(r"window=\{([^}]*)\}", op.rest)
+    fields = dict(item.split("=") for item in window[0].split()) if window else {}
+    sizes = [int(n) for n in fields.get("size", "").split("x") if n]
+    gaps = [int(n) for n in fields.get("lhs_dilate", "").split("x") if n]
+    return math.prod(size for size, gap in zip(sizes, gaps, strict=False) if size == gap)
+
+
 def _product(op: Op, within: Computation) -> float:
     """Operations of one product or convolution; 0 of anything else."""
 
@@ -264,7 +293,7 @@ def _product(op: Op, within: Computation) -> float:
     if op.opcode == "convolution":
         labels = re.findall(r"dim_labels=\w+_(\w+)->", op.rest)[0]
         kernel = operand(1)
-        return 2.0 * size * math.prod(kernel) / kernel[labels.index("o")]
+        return 2.0 * size * math.prod(kernel) / kernel[labels.index("o")] / _batches(op)
     if op.opcode == "custom-call" and "matmul" in op.rest.split(",")[1 if op.rest.startswith(",") else 0]:
         config = json.loads(re.findall(r"backend_config=(\{.*\})", op.rest)[0])
         numbers = config.get("gemm_backend_config", config)["dot_dimension_numbers"]

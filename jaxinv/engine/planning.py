@@ -1,5 +1,8 @@
 """From a group of arms to the program that trains them."""
 
+from dataclasses import replace
+
+from jaxinv.engine.costs import costs
 from jaxinv.engine.devices import Device
 from jaxinv.engine.keeping import Keeping, transfers
 from jaxinv.engine.program import ProgramSpec
@@ -7,6 +10,8 @@ from jaxinv.engine.resolve import ArmGroup, ResolvedStudy
 from jaxinv.engine.trial_batch import plan_evaluation
 from jaxinv.models import targets
 from jaxinv.training.inputs import Data
+
+UNROLLED_FLOPS = 1e6  # of an image's update; beyond, a trip's start is nothing, and several updates only compile longer
 
 
 def program_spec(
@@ -32,6 +37,8 @@ def program_spec(
     """
     plan = plan_evaluation(group, devices[0], trial_batch)
     target = targets.target_of(devices[0].platform)
+    if costs(group.trial.model).update_flops > UNROLLED_FLOPS:
+        target = replace(target, unroll=1)
     folds, tested = transfers(resolved, keeping, group, plan.tile, data.test, target)
     spec = ProgramSpec(
         trial=keeping.of(group.trial, folds),

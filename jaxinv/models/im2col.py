@@ -34,7 +34,7 @@ Padding = str | Sequence[tuple[int, int]]
 How = Literal["product", "xla"]
 
 
-class _Axis(NamedTuple):
+class Axis(NamedTuple):
     """One spatial axis of a convolution."""
 
     size: int  # of the images
@@ -61,7 +61,7 @@ class _Axis(NamedTuple):
         return tap * self.dilation + phase * self.stride
 
 
-def im2col(x: jax.Array, rows: _Axis, cols: _Axis) -> jax.Array:
+def im2col(x: jax.Array, rows: Axis, cols: Axis) -> jax.Array:
     """Patches P of images: [C, H, W, B] to [C * taps, phases * positions * B]; taps (i, j), phases (column, row)."""
     padded = jnp.pad(x, ((0, 0), (rows.low, rows.high), (cols.low, cols.high), (0, 0)))
     # One axis after the other: as fast as both at once, with fewer pieces to compile.
@@ -70,7 +70,7 @@ def im2col(x: jax.Array, rows: _Axis, cols: _Axis) -> jax.Array:
     return jnp.stack(_take(cut, cols, axis=3), 1).reshape(x.shape[0] * rows.kernel * cols.kernel, -1)
 
 
-def col2im(dp: jax.Array, rows: _Axis, cols: _Axis) -> jax.Array:
+def col2im(dp: jax.Array, rows: Axis, cols: Axis) -> jax.Array:
     """The transpose of `im2col`: [C, kernel rows, kernel columns, phases, phases, positions, B] to [C, H, W, B].
 
     Every number is added where it was read from.
@@ -82,14 +82,14 @@ def col2im(dp: jax.Array, rows: _Axis, cols: _Axis) -> jax.Array:
     return _put_back(by_col, cols, axis=2)
 
 
-def _take(a: jax.Array, along: _Axis, axis: int) -> list[jax.Array]:
+def _take(a: jax.Array, along: Axis, axis: int) -> list[jax.Array]:
     """What each tap reads at the positions of each phase, along one axis: padded length to `outputs`."""
     starts = [along.offset(tap, phase) for tap in range(along.kernel) for phase in range(along.phases)]
     reach = (along.outputs - 1) * along.period + 1
     return [lax.slice_in_dim(a, start, start + reach, along.period, axis) for start in starts]
 
 
-def _put_back(pieces: Sequence[jax.Array], along: _Axis, axis: int) -> jax.Array:
+def _put_back(pieces: Sequence[jax.Array], along: Axis, axis: int) -> jax.Array:
     """The transpose of padding and `_take`, along one axis: all is added where it was read; `outputs` to `size`."""
     blocks = -(-(along.low + along.size + along.high) // along.period)
     zero = jnp.zeros((), pieces[0].dtype)
@@ -107,18 +107,18 @@ def _put_back(pieces: Sequence[jax.Array], along: _Axis, axis: int) -> jax.Array
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
-def _product(x: jax.Array, w: jax.Array, rows: _Axis, cols: _Axis, precision: Any) -> jax.Array:
+def _product(x: jax.Array, w: jax.Array, rows: Axis, cols: Axis, precision: Any) -> jax.Array:
     return _product_fwd(x, w, rows, cols, precision)[0]
 
 
-def _product_fwd(x: jax.Array, w: jax.Array, rows: _Axis, cols: _Axis, precision: Any) -> tuple[jax.Array, Any]:
+def _product_fwd(x: jax.Array, w: jax.Array, rows: Axis, cols: Axis, precision: Any) -> tuple[jax.Array, Any]:
     patches = im2col(x, rows, cols)
     y = jnp.matmul(w.reshape(w.shape[0], -1), patches.astype(w.dtype), precision=precision)
     y = y.reshape(w.shape[0], cols.phases, rows.phases, rows.outputs, cols.outputs, x.shape[-1])
     return y, (w, patches if targets.current().keep_patches else x)
 
 
-def _product_bwd(rows: _Axis, cols: _Axis, precision: Any, kept: Any, dy: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _product_bwd(rows: Axis, cols: Axis, precision: Any, kept: Any, dy: jax.Array) -> tuple[jax.Array, jax.Array]:
     w, patches = kept
     if not targets.current().keep_patches:
         patches = im2col(patches, rows, cols)
@@ -133,7 +133,7 @@ def _product_bwd(rows: _Axis, cols: _Axis, precision: Any, kept: Any, dy: jax.Ar
 _product.defvjp(_product_fwd, _product_bwd)
 
 
-def _xla(x: jax.Array, w: jax.Array, rows: _Axis, cols: _Axis, precision: Any) -> jax.Array:
+def _xla(x: jax.Array, w: jax.Array, rows: Axis, cols: Axis, precision: Any) -> jax.Array:
     """The same by XLA's own convolution."""
     y = lax.conv_general_dilated(
         x.astype(w.dtype),
@@ -209,6 +209,20 @@ def _conv(
     precision: Any,
     how: How | None = None,
 ) -> jax.Array:
+    rows, cols = spatial_axes(x, w, strides, padding, dilation, phases)
+    by_product = (how or targets.current().convolution) == "product"
+    return (_product if by_product else _xla)(x, w, rows, cols, precision)
+
+
+def spatial_axes(
+    x: jax.Array,
+    w: jax.Array,
+    strides: Sequence[int],
+    padding: Padding,
+    dilation: Sequence[int],
+    phases: tuple[int, int],
+) -> tuple[Axis, Axis]:
+    """Rows and columns of a convolution of images [C, H, W, B] and kernels [F, C, kh, kw]."""
     if x.ndim != 4 or w.ndim != 4 or x.shape[0] != w.shape[1]:
         raise InputError(
             f"conv: images {x.shape} and kernels {w.shape} are not allowed; give [C, H, W, B] and [F, C, kh, kw]"
@@ -218,7 +232,7 @@ def _conv(
         spans = [(k - 1) * d + 1 for k, d in zip(kernels, dilation, strict=True)]
         padding = lax.padtype_to_pads(sizes, spans, strides, padding)
     axes = [
-        _Axis(size, kernel, stride, gap, int(low), int(high), phase)
+        Axis(size, kernel, stride, gap, int(low), int(high), phase)
         for size, kernel, stride, gap, (low, high), phase in zip(
             sizes, kernels, strides, dilation, padding, phases, strict=True
         )
@@ -227,8 +241,7 @@ def _conv(
         raise InputError(
             f"conv: images of {sizes[0]} x {sizes[1]} are too small for this convolution; give larger ones"
         )
-    by_product = (how or targets.current().convolution) == "product"
-    return (_product if by_product else _xla)(x, w, axes[0], axes[1], precision)
+    return axes[0], axes[1]
 
 
 @jax.custom_vjp

@@ -12,7 +12,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import lax
 
-from jaxinv.models import im2col
+from jaxinv.models import im2col, targets
+from jaxinv.models.conv_pool import conv_pool
 
 _TRUNCATED_SD = 0.87962566103423978  # of a standard normal cut off at -2 and 2
 
@@ -131,11 +132,14 @@ class ConvBlock(nnx.Module):
         self.norm = BatchNorm(len(weight)) if bias is None else None
 
     def __call__(self, x: jax.Array, offset: jax.Array | None = None) -> jax.Array:
-        y = im2col.conv_phases(x, self.weight[...], padding=self.padding)
+        weight = self.weight[...]
         if self.norm is not None:
+            y = im2col.conv_phases(x, weight, padding=self.padding)
             y = im2col.max_pool_phases(self.norm(y if offset is None else y + offset[..., None]))
+        elif targets.current().pooled:
+            y = conv_pool(x, weight, offset, self.padding)
         else:
-            y = im2col.max_pool_phases(y, offset)  # [F, 2, 2, H//2, W//2]
+            y = im2col.max_pool_phases(im2col.conv_phases(x, weight, padding=self.padding), offset)
         if self.bias is not None:
             y = y + self.bias[...][:, None, None, None]
         return jax.nn.relu(y)

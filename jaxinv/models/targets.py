@@ -20,6 +20,8 @@ class Target:
     Attributes:
       in_turn: train trials one after another, so that each fits the caches, rather than all side by side.
       convolution: by patches and a matrix product (`models.im2col`), or XLA's own.
+      pooled: take a convolution and the pooling behind it as one (`models.conv_pool`).
+      direct_weights: kernels with so few weights for each output are then sums of shifted images, without a product.
       keep_patches: keep a convolution's patches for the backward pass, rather than make them again.
       pixels: the type of stored images on the device. bfloat16 holds 0 to 255 exactly.
       flat: keep images as rows [N, D], rather than [N, H, W, K].
@@ -31,6 +33,8 @@ class Target:
 
     in_turn: bool
     convolution: Literal["product", "xla"]
+    pooled: bool
+    direct_weights: int
     keep_patches: bool
     pixels: Literal["uint8", "bfloat16"]
     flat: bool
@@ -43,6 +47,8 @@ class Target:
 CPU = Target(
     in_turn=True,
     convolution="product",
+    pooled=False,
+    direct_weights=0,
     keep_patches=True,
     pixels="uint8",
     flat=False,
@@ -54,6 +60,8 @@ CPU = Target(
 GPU = Target(
     in_turn=False,
     convolution="product",
+    pooled=True,
+    direct_weights=27,
     keep_patches=False,
     pixels="bfloat16",
     flat=True,
@@ -65,6 +73,8 @@ GPU = Target(
 TPU = Target(
     in_turn=False,
     convolution="xla",
+    pooled=False,
+    direct_weights=0,
     keep_patches=True,
     pixels="uint8",
     flat=True,

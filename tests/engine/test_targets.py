@@ -70,7 +70,10 @@ def test_groups_are_of_every_kind() -> None:
     ("model", "channels", "platform"),
     [
         ("softmax", 1, "gpu"),
-        *(pytest.param(*case, marks=pytest.mark.slow) for case in [("cnn", 3, "tpu"), ("mlp_bn", 3, "gpu")]),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in [("cnn", 3, "tpu"), ("cnn", 1, "gpu"), ("mlp_bn", 3, "gpu")]
+        ),
         *(pytest.param(*case, marks=pytest.mark.slow) for case in [("cnn_bn", 1, "gpu"), ("deep_mnist", 1, "gpu")]),
     ],
 )
