@@ -247,14 +247,10 @@ def draw(result: dict[str, Any], folder: str) -> None:
     from jaxinv import plots
 
     out = files.make_folder(folder)
-    figure = plots.new_figure()
-    axes = figure.subplots()
-    axes.loglog([r["trials"] for r in result["rows"]], [r["trials_per_second"] for r in result["rows"]], marker="o")
+    trials = [row["trials"] for row in result["rows"]]
     ceiling = result["ceilings"]["flops"] / result["job"]["flops"]
-    axes.axhline(ceiling, color="0.4", linestyle="--")
-    axes.annotate("matrix-product ceiling", (1, ceiling), textcoords="offset points", xytext=(0, 4), color="0.3")
-    axes.set_xlabel("trials")
-    axes.set_ylabel("trials per second")
-    axes.set_ylim(top=ceiling * 2)
-    plots.save(figure, out / "bench.png")
+    per_second = [row["trials_per_second"] for row in result["rows"]]
+    title = f"{result['study']['model']} on {result['machine']['device']}"
+    ax = plots.throughput(trials, per_second, ceiling, title)
+    plots.save(ax, out / "bench.png")
     files.write_json(out / "bench.json", result)

@@ -12,6 +12,7 @@ from jaxinv.plots.distributions import trial_distribution, trial_distributions
 from jaxinv.plots.forest import forest
 from jaxinv.plots.heatmaps import weight_change, weight_changes
 from jaxinv.plots.images import contact_sheet
+from jaxinv.plots.speed import throughput
 from jaxinv.plots.style import arm_style, new_figure, save, to_bytes
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "learning_rate_curve",
     "new_figure",
     "save",
+    "throughput",
     "to_bytes",
     "trial_distribution",
     "trial_distributions",

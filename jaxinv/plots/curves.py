@@ -41,8 +41,8 @@ def curve_over_steps(
     metric: str = "accuracy",
     ax: Axes | None = None,
 ) -> Axes:
-    """A metric at every evaluated step: for each arm the mean over trials, and up to 20 trials as thin lines, or one
-    standard deviation to either side as a band where there are more.
+    """A metric at every evaluated step: for each arm the mean over trials with its 95 % interval as a dark band, and up
+    to 20 trials as thin lines, or one standard deviation to either side as a pale band where there are more.
 
     Args:
         results: dims arm, learning_rate, trial, step.
@@ -74,15 +74,11 @@ def curve_over_steps(
         if 1 < trials <= FEW:
             ax.plot(steps, chains.T, color=look.colour, lw=0.6, alpha=0.35, zorder=2)
         elif trials > FEW:
-            ax.fill_between(
-                steps,
-                over_trials.mean - over_trials.sd,
-                over_trials.mean + over_trials.sd,
-                color=look.colour,
-                alpha=0.22 if len(rates) <= 3 else 0.12,
-                lw=0,
-                zorder=2,
-            )
+            low, high = over_trials.mean - over_trials.sd, over_trials.mean + over_trials.sd
+            pale = 0.18 if len(rates) <= 3 else 0.1
+            ax.fill_between(steps, low, high, color=look.colour, alpha=pale, lw=0, zorder=2)
+        if trials > 1:
+            ax.fill_between(steps, *over_trials.ci95, color=look.colour, alpha=0.4, lw=0, zorder=3)
         few_points = {"marker": look.marker, "ms": 5} if steps.size <= 12 else {}
         (line,) = ax.plot(steps, over_trials.mean, color=look.colour, ls=look.dashes, lw=2, zorder=4, **few_points)
         handles.append((line, label(arm, longest=NAME)))
@@ -103,9 +99,10 @@ def curve_over_steps(
     ax.grid(axis="y")
     what = "chain" if published else "trial"
     thin = Line2D([], [], color=MUTED, lw=0.6)
-    band = Line2D([], [], color=MUTED, lw=7, alpha=0.25)
+    sd, interval = (Line2D([], [], color=MUTED, lw=7, alpha=alpha) for alpha in (0.2, 0.5))
     if trials > 1:
-        handles.append((thin, f"each of {trials} {what}s") if trials <= FEW else (band, f"±1 sd, {trials:,} {what}s"))
+        handles.append((interval, "95 % interval"))
+        handles.append((thin, f"each of {trials} {what}s") if trials <= FEW else (sd, f"±1 sd, {trials:,} {what}s"))
     if published:
         handles.append((Line2D([], [], color=MUTED, ls=(0, (5, 2)), lw=1.1), "published mean"))
     _legend(ax, handles, own)
