@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from jaxinv.store import merge as merge
     from jaxinv.study import Study as Study
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOME = {
     "Arm": "arm",

@@ -107,17 +107,16 @@ def test_curve_draws_means_chains_and_published_values():
             assert any(line.shape == wanted.shape and np.allclose(line, wanted, atol=1e-12) for line in lines)
 
 
-def test_curve_over_many_trials_has_a_band_of_one_sd():
+def test_curve_over_many_trials_has_bands_of_one_sd_and_of_the_interval():
     results = lifelike_results(trials=40, steps=(10, 20))
     ax = plots.curve_over_steps(results)
     accuracy = results.accuracy.values[1, 0].astype(np.float64)
-    heights = np.asarray(ax.collections[1].get_paths()[0].vertices)[:, 1]
-    for edge in (
-        accuracy.mean(axis=0) - accuracy.std(axis=0, ddof=1),
-        accuracy.mean(axis=0) + accuracy.std(axis=0, ddof=1),
-    ):
-        for y in edge:
-            assert np.isclose(heights, y).any()
+    mean, sd = accuracy.mean(axis=0), accuracy.std(axis=0, ddof=1)
+    half = scipy.stats.t.ppf(0.975, 39) * sd / np.sqrt(40)
+    for band, reach in ((ax.collections[2], sd), (ax.collections[3], half)):  # of the second arm
+        heights = np.asarray(band.get_paths()[0].vertices)[:, 1]
+        for y in (*(mean - reach), *(mean + reach)):
+            assert np.isclose(heights, y, rtol=0, atol=1e-9).any()
 
 
 def test_distribution_draws_every_trial_and_the_interval_of_scipy():
