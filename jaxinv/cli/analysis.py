@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from jaxinv.cli.options import Dir, Output, optional
+from jaxinv.cli.options import Dir, Flag, Output, optional
 from jaxinv.cli.output import print_json
 from jaxinv.errors import InputError
 
@@ -41,9 +41,18 @@ class Compare(Output):
     """Include or exclude trials that diverged."""
     anytime: Literal["asymptotic", "exact"] = "asymptotic"
     """Anytime-valid interval: asymptotic for any metric, or exact for accuracies, which is ten times as wide."""
+    each_rate: Flag = False
+    """Compare all pairs at every learning rate, as one family of tests."""
+    out: Annotated[str | None, optional("FILE", "no figure")] = None
+    """Image file (.png or .svg) for a forest plot of the comparisons."""
 
     def __call__(self) -> None:
         made = self.comparison()
+        if self.out is not None:
+            from jaxinv import plots
+            from jaxinv.plots.style import figure_of
+
+            plots.save(figure_of(plots.forest(made)), self.out)
         if self.json:
             print_json(made.to_dict())
         else:
@@ -54,13 +63,15 @@ class Compare(Output):
         from jaxinv import stats, store
 
         options: dict[str, Any] = {
-            "learning_rate": self.learning_rate,
+            "learning_rate": "each" if self.each_rate else self.learning_rate,
             "metric": self.metric,
             "margin": self.margin,
             "alpha": self.alpha,
             "diverged": self.diverged,
             "anytime": self.anytime,
         }
+        if self.each_rate and (self.arms or self.learning_rate is not None):
+            raise InputError("each_rate: --each-rate compares all pairs of one run; give neither arms nor a rate")
         if len(self.arms) == 1 and is_folder(self.arms[0]):
             if self.arm is None:
                 return stats.compare_runs(self.folder, self.arms[0], **options)

@@ -12,10 +12,12 @@ from jaxinv.plots.distributions import trial_distribution, trial_distributions
 from jaxinv.plots.forest import forest
 from jaxinv.plots.heatmaps import weight_change, weight_changes
 from jaxinv.plots.images import contact_sheet
+from jaxinv.plots.ranks import arm_ranks
 from jaxinv.plots.speed import throughput
 from jaxinv.plots.style import arm_style, new_figure, save, to_bytes
 
 __all__ = [
+    "arm_ranks",
     "arm_style",
     "contact_sheet",
     "curve_over_steps",

@@ -10,6 +10,7 @@ from jaxinv.errors import InputError
 from jaxinv.plots.style import COLOURS, INK, MUTED, axes_or_new, label, styled
 from jaxinv.results import metric_label
 from jaxinv.stats import Comparison
+from jaxinv.stats.comparison_text import pair_names
 from jaxinv.utils.text import interval, listed, number
 
 WHITE = {"boxstyle": "square,pad=0.08", "fc": "white", "ec": "none"}  # keeps lines out of the letters
@@ -18,6 +19,8 @@ WHITE = {"boxstyle": "square,pad=0.08", "fc": "white", "ec": "none"}  # keeps li
 @styled
 def forest(comparisons: "Comparison | Iterable[Comparison]", ax: Axes | None = None) -> Axes:
     """Forest plot: each pair's mean difference with its 95% interval against the line of no difference.
+
+    A thin line is the anytime-valid interval; of several pairs, the one that holds together with those of all others.
 
     Args:
         comparisons: what `jaxinv.compare` or `jaxinv.stats.compare_all` return. Filled dots are significant at the
@@ -34,7 +37,7 @@ def forest(comparisons: "Comparison | Iterable[Comparison]", ax: Axes | None = N
     if not pairs:
         raise InputError("comparisons: none given; give one or more")
     ax = axes_or_new(ax, 5.2, 0.8 + 0.62 * len(pairs))
-    names = [" − ".join(label(arm, longest=20) for arm in pair.arms) for pair in pairs]
+    names = [" − ".join(label(arm, longest=20) for arm in names) for names in pair_names(pairs)]
     size = 9 if max(map(len, names)) <= 30 else 7.5
     for row, pair in enumerate(pairs):
         low, high = pair.ci95
@@ -48,6 +51,8 @@ def forest(comparisons: "Comparison | Iterable[Comparison]", ax: Axes | None = N
                 lw=0,
                 zorder=0,
             )
+        if np.isfinite(pair.ci95_anytime_family).all():
+            ax.plot(pair.ci95_anytime_family, [row + 0.18] * 2, color=colour, lw=0.9, zorder=2)
         if np.isfinite(low) and np.isfinite(high):
             ax.plot([low, high], [row + 0.18] * 2, color=colour, lw=2.2, zorder=3)
             ax.plot([low, high], [row + 0.18] * 2, ls="", marker="|", ms=8, mew=1.6, color=colour, zorder=3)
@@ -65,12 +70,20 @@ def forest(comparisons: "Comparison | Iterable[Comparison]", ax: Axes | None = N
     ax.xaxis.set_major_locator(MaxNLocator(6))
     ax.grid(axis="x")
     metrics = {metric_label(pair.metric) for pair in pairs}
-    ax.set_xlabel(f"difference in {listed(sorted(metrics))}, 95% interval")
+    lines = ["95% interval"]
+    if any(np.isfinite(pair.ci95_anytime_family).all() for pair in pairs):
+        lines = ["95% interval (thick)", f"anytime{', all pairs together' if len(pairs) > 1 else ''} (thin)"]
+    ax.set_xlabel(
+        f"difference in {listed(sorted(metrics))}\n{', '.join(lines)}"
+        if len(lines) > 1
+        else f"difference in {listed(sorted(metrics))}, {lines[0]}"
+    )
     return ax
 
 
 def _figures(pair: Comparison) -> str:
     if not np.isfinite(pair.difference):
         return "no figure"
-    ends = f" {interval(pair.ci95, '+.4f')}" if np.isfinite(pair.ci95).all() else ""
+    shown = pair.ci95_anytime if pair.stopped else pair.ci95
+    ends = f" {interval(shown, '+.4f')}" if np.isfinite(shown).all() else ""
     return f"{number(pair.difference, '+.4f')}{ends}"

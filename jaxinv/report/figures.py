@@ -14,6 +14,7 @@ from jaxinv.utils.text import interval, listed, number, plural
 
 NO_BORDER = "The border is not marked: the dataset that was trained on is not at hand."
 MOST_RATES = 4  # arms whose learning rates a caption lists; the page's findings have all of them
+MOST_PAIRS = 40  # that a forest plot shows at each learning rate
 COVERAGE = "95% intervals are t intervals for the mean over new trials."
 
 
@@ -21,8 +22,12 @@ def figures(study: StoredStudy) -> Iterator[Figure]:
     """Those figures for which a study has something to show."""
     if study.comparisons:
         yield differences(study)
+    if study.ranks:
+        yield ranks(study)
     if study.tuned:
         yield accuracy_over_learning_rates(study)
+        if 0 < len(study.at_each_rate) <= MOST_PAIRS:
+            yield differences_at_each_rate(study)
     if not study.over_steps:
         yield distributions(study)
     if len(study.steps) > 1:
@@ -38,12 +43,45 @@ def differences(study: StoredStudy) -> Figure:
         for pair in study.comparisons
     ]
     adjusted = "; p-values adjusted over all pairs" if len(study.comparisons) > 1 else ""
+    together = ", of all pairs together" if len(study.comparisons) > 1 else ""
     return Figure(
         _key(study, "differences"),
         "Paired differences",
         f"Forest plot of paired differences in accuracy with 95% intervals: {'; '.join(found)}.",
-        f"Each pair's mean difference over the same trials, and its 95% interval. Filled: p < 0.05{adjusted}.",
+        f"Each pair's mean difference over the same trials, and its 95% interval. Filled: p < 0.05{adjusted}. Thin: "
+        f"the anytime-valid 95% interval{together}, where trials are enough for it.",
         lambda: figure_of(plots.forest(study.comparisons)),
+    )
+
+
+def differences_at_each_rate(study: StoredStudy) -> Figure:
+    """Forest plot of all pairs of arms at every learning rate."""
+    pairs = study.at_each_rate
+    found = [
+        f"{pair.arms[0]} at {pair.rate[0]:g} minus {pair.arms[1]} at {pair.rate[1]:g} "
+        f"{number(pair.difference, '+.4f')} {interval(pair.ci95, '+.4f')}"
+        for pair in pairs
+    ]
+    return Figure(
+        _key(study, "differences-at-each-rate"),
+        "Paired differences at each learning rate",
+        f"Forest plot of paired differences in accuracy at each learning rate: {'; '.join(found)}.",
+        f"As above, at each learning rate; p-values adjusted by Holm's method over all {len(pairs)}, which the thin "
+        "intervals cover together.",
+        lambda: figure_of(plots.forest(pairs)),
+    )
+
+
+def ranks(study: StoredStudy) -> Figure:
+    """The ranks that the comparisons of all pairs leave each arm."""
+    found = [f"{one.arm} {one.text}" for one in study.ranks]
+    return Figure(
+        _key(study, "ranks"),
+        "Ranks",
+        f"Ranks of the arms by mean accuracy: {'; '.join(found)}.",
+        "From one more than the number of arms that are shown to be better to the number of arms that are not shown to "
+        f"be worse, after Holm's adjustment over all pairs{_at_best(study)}: all ranks hold together with 95%.",
+        lambda: figure_of(plots.arm_ranks(study.ranks)),
     )
 
 

@@ -17,6 +17,7 @@ from jaxinv.results.selection import arm_names, check_results, done_trials, lear
 from jaxinv.stats import CellSummary, Comparison
 from jaxinv.stats.few_trials import FEWEST
 from jaxinv.stats.looks import stop_sentence
+from jaxinv.stats.ranks import Rank, ranks
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -120,6 +121,18 @@ class StoredStudy:
     def comparisons(self) -> Sequence[Comparison]:
         """All pairs of arms, each arm at its best learning rate, p adjusted over the pairs."""
         return stats.compare_all(self.outcomes, learning_rate=self.best_rates).pairs if len(self.arms) > 1 else ()
+
+    @cached_property
+    def at_each_rate(self) -> Sequence[Comparison]:
+        """All pairs of arms at every learning rate, p adjusted over all of these; nothing where there is one rate."""
+        if len(self.learning_rates) == 1 or len(self.arms) == 1:
+            return ()
+        return stats.compare_all(self.outcomes, learning_rate="each").pairs
+
+    @cached_property
+    def ranks(self) -> list[Rank]:
+        """The ranks that each of three or more arms may have, at its best learning rate."""
+        return ranks(self.comparisons) if len(self.arms) > 2 else []
 
     @cached_property
     def z(self) -> dict[str, float]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxinv.errors import InputError, whole
-from jaxinv.results import arm_names, check_results, grain, rate_by_arm
+from jaxinv.results import arm_names, check_results, grain, learning_rates, rate_by_arm, rates_used
 from jaxinv.stats import checks, comparison_text, multiple_testing
 from jaxinv.stats.bernstein import bernstein_interval
 from jaxinv.stats.bootstrap import bootstrap_interval
@@ -21,7 +21,8 @@ from jaxinv.stats.pair_figures import PairFigures
 from jaxinv.stats.paired_trials import paired_trials
 from jaxinv.stats.permutation_tests import sign_flip
 from jaxinv.stats.rank_tests import wilcoxon
-from jaxinv.stats.sequential import anytime_interval
+from jaxinv.stats.ranks import Rank, ranks, ranks_table
+from jaxinv.stats.sequential import AnytimeInterval, anytime_interval
 from jaxinv.stats.t_tests import paired_t
 from jaxinv.stats.two_runs import arm_pairs, as_one, name_runs, one_run
 from jaxinv.utils.tables import html_rows, html_table, text_rows, text_table
@@ -71,7 +72,14 @@ class Comparisons:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, lists and strings for JSON."""
-        return {"comparisons": [pair.to_dict() for pair in self.pairs]}
+        return {
+            "comparisons": [pair.to_dict() for pair in self.pairs],
+            "ranks": [rank.to_dict() for rank in self.ranks()],
+        }
+
+    def ranks(self) -> list[Rank]:
+        """The ranks that each arm may have, where p-values are adjusted by Holm's method over all pairs; else []."""
+        return ranks(self.pairs) if self.pairs[0].adjustment == "Holm" and len(self.pairs) > 1 else []
 
     def table(self) -> list[list[str]]:
         """A header and one row of text for each pair."""
@@ -87,17 +95,21 @@ class Comparisons:
 
     def notes(self) -> list[tuple[str, str]]:
         """What holds for every row."""
-        return comparison_text.notes(self.pairs)
+        ranked = [("rank", comparison_text.RANKS)] if self.ranks() else []
+        return [*ranked, *comparison_text.notes(self.pairs)]
 
     def __str__(self) -> str:
-        tables = (text_table(rows, left=2) for rows in self._tables())
+        tables = [text_table(rows, left=2) for rows in self._tables()]
+        tables += [text_table(ranks_table(found))] if (found := self.ranks()) else []
         return plain("\n\n".join([*tables, text_rows(self.notes())]))
 
     def _repr_html_(self) -> str:
-        return "".join(map(html_table, self._tables())) + html_rows(self.notes())
+        ranked = [ranks_table(found)] if (found := self.ranks()) else []
+        return "".join(map(html_table, [*self._tables(), *ranked])) + html_rows(self.notes())
 
     def _tables(self) -> list[list[list[str]]]:
-        return [rows for rows in (self.table(), self.anytime_table(), self.images_table()) if rows]
+        found = (self.table(), self.anytime_table(), self.images_table())
+        return [rows for rows in found if rows]
 
 
 def compare(
@@ -113,6 +125,7 @@ def compare(
     margin: float | None = None,
     diverged: str = "include",
     anytime: str = "asymptotic",
+    family: int = 1,
     seed: int = 0,
     bootstrap: int = 0,
 ) -> Comparison:
@@ -134,6 +147,7 @@ def compare(
         anytime: "asymptotic" for an anytime-valid interval of any metric (`stats.anytime_interval`); "exact" for one of
             accuracies that assumes nothing of their distribution, at the price of its width: ten times that of `ci95`,
             or more (`stats.bernstein_interval`).
+        family: how many comparisons are made together; `ci95_anytime_family` is wider for it. (`compare_all` knows.)
         seed: of the Monte-Carlo sign flips (beyond 36 trials) and of the bootstrap.
         bootstrap: resamples for a bootstrap interval beside the t interval (`stats.bootstrap_interval`); 0: none. Time
             grows as n x resamples.
@@ -147,6 +161,7 @@ def compare(
     checks.choice("anytime", anytime, ANYTIME)
     if anytime == "exact" and metric != "accuracy":
         raise InputError(f"anytime: 'exact' is not allowed for {metric}, which has no bounds; give 'asymptotic'")
+    whole("family", family)
     whole("seed", seed, 0)
     whole("bootstrap", bootstrap, 0)
     results, arm_a, arm_b = one_run(results, arm_a, arm_b, arm)
@@ -160,14 +175,15 @@ def compare(
     resolution = largest * 2.0**-22 if results[metric].dtype == np.float32 else 0.0
     step_size = max(grain(results, metric), resolution)
     t = paired_t(a, b, grain=step_size)
-    look = anytime_interval(a - b, grain=step_size) if anytime == "asymptotic" else bernstein_interval(a - b, (-1, 1))
+    look = _look(a - b, anytime, step_size)
+    together = look if family == 1 else _look(a - b, anytime, step_size, family)
     equivalence = None if margin is None else tost_of(t, margin, alpha)
-    ranks = wilcoxon(a, b, resolution=resolution)
+    signed = wilcoxon(a, b, resolution=resolution)
     signs = sign_flip(a, b, seed=seed)
     side_a, side_b = summary(a), summary(b)
     paired = pairing(a, b)
     methods = {"p_value": "paired t", "p_anytime": look.method}
-    methods |= {"p_wilcoxon": ranks.method, "p_permutation": signs.method}
+    methods |= {"p_wilcoxon": signed.method, "p_permutation": signs.method}
     interval = None
     if bootstrap and n:
         drawn = bootstrap_interval(a - b, resamples=bootstrap, seed=seed)
@@ -189,17 +205,18 @@ def compare(
         difference=t.difference,
         ci95=t.ci95,
         ci95_anytime=look.ci,
+        ci95_anytime_family=together.ci,
         ci95_new_images=interval_for_new_images(results, trials),
         ci95_bootstrap=interval,
         p_value=t.p_value,
         p_anytime=look.p_value,
-        p_wilcoxon=ranks.p_value,
+        p_wilcoxon=signed.p_value,
         p_permutation=signs.p_value,
         methods=methods,
         p_adjusted=t.p_value,
         p_anytime_adjusted=look.p_value,
         adjustment="none",
-        family=1,
+        family=family,
         effect_size=cohen_dz(a, b, grain=step_size),
         superiority=superiority(a, b),
         correlation=paired.correlation,
@@ -223,15 +240,15 @@ def compare_all(
     results: "xr.Dataset",
     *,
     adjust: str = "holm",
-    learning_rate: float | tuple[float, float] | Mapping[str, float] | None = None,
+    learning_rate: float | tuple[float, float] | Mapping[str, float] | str | None = None,
     **options: Any,
 ) -> Comparisons:
     """Compare every pair of arms, with p-values adjusted over all pairs.
 
     Args:
         results: see `compare`.
-        learning_rate: one of the results', a pair (of each pair's first and second arm), or a mapping arm ->
-            learning rate such as `jaxinv.results.best_rates` gives.
+        learning_rate: one of the results', a pair (of each pair's first and second arm), a mapping arm -> learning
+            rate such as `jaxinv.results.best_rates` gives, or "each": all pairs at each learning rate.
         adjust: "holm" (no false rejection at all) or "bh" (a bounded share of false rejections).
         options: as for `compare`.
 
@@ -243,14 +260,27 @@ def compare_all(
     arms = arm_names(results)
     if len(arms) < 2:
         raise InputError(f"arms: {', '.join(arms) or 'none'} is not allowed; give results of two or more")
-    pairs: list[Comparison] = []
+    family = list(_family(results, arms, learning_rate))
+    options |= {"family": len(family)}
+    return _adjusted([compare(results, a, b, learning_rate=rate, **options) for a, b, rate in family], adjust)
+
+
+def _family(results: "xr.Dataset", arms: Sequence[str], learning_rate: Any) -> Iterator[tuple[str, str, Any]]:
+    """All pairs of arms with their learning rates; a pair that has the same ones along the axis is there once."""
+    if isinstance(learning_rate, str) and learning_rate != "each":
+        raise InputError(f"learning_rate: {learning_rate!r} is not allowed; give a number, or 'each'")
+    by_arm = isinstance(learning_rate, Mapping)
+    own = rate_by_arm(results, learning_rate) if by_arm else {}
+    used = dict(zip(arms, rates_used(results), strict=True))
     for a, b in itertools.combinations(arms, 2):
-        rate = learning_rate
-        if isinstance(rate, Mapping):
-            own = rate_by_arm(results, rate)
-            rate = (own[a], own[b])
-        pairs.append(compare(results, a, b, learning_rate=rate, **options))
-    return _adjusted(pairs, adjust)
+        if learning_rate == "each":
+            seen: set[tuple[float, float]] = set()
+            for rate, *both in zip(learning_rates(results), used[a].tolist(), used[b].tolist(), strict=True):
+                if tuple(both) not in seen:
+                    yield a, b, rate
+                seen.add((both[0], both[1]))
+        else:
+            yield a, b, (own[a], own[b]) if by_arm else learning_rate
 
 
 def compare_runs(
@@ -273,7 +303,16 @@ def compare_runs(
     checks.choice("adjust", adjust, ("holm", "bh"))
     runs = name_runs(first, second)
     pairs, both = arm_pairs(runs), as_one(runs)
+    options |= {"family": len(pairs)}
     return _adjusted([compare(both, a, b, **options) for a, b in pairs], adjust)
+
+
+def _look(differences: np.ndarray, anytime: str, grain: float, family: int = 1) -> AnytimeInterval:
+    """The anytime-valid interval that holds together with those of all comparisons of a family."""
+    confidence = 1 - 0.05 / family
+    if anytime == "asymptotic":
+        return anytime_interval(differences, confidence=confidence, grain=grain)
+    return bernstein_interval(differences, (-1, 1), confidence=confidence)
 
 
 def _adjusted(pairs: Sequence[Comparison], adjust: str) -> Comparisons:

@@ -9,6 +9,11 @@ from jaxinv.stats.pair_figures import PairFigures
 from jaxinv.stats.sequential import first_look
 from jaxinv.utils.text import interval, listed, number, p_value
 
+RANKS = (
+    "from 1 + the number of arms shown to be better to the number of arms not shown to be worse; all hold together "
+    "with 95%"
+)
+
 
 def rows(comparison: PairFigures) -> list[tuple[str, str]]:
     """(label, text) of every figure of a comparison."""
@@ -53,7 +58,7 @@ def rows(comparison: PairFigures) -> list[tuple[str, str]]:
 def table(comparisons: Sequence[PairFigures]) -> list[list[str]]:
     """A header and one row of text for each pair of arms."""
     made = [["a", "b", "n", "a - b", "95% interval", "p", "p adj.", "d_z", "diverged"]]
-    for pair, names in zip(comparisons, _names(comparisons), strict=True):
+    for pair, names in zip(comparisons, pair_names(comparisons), strict=True):
         out = "" if pair.diverged_policy == "include" else " out"
         made.append(
             [
@@ -72,11 +77,13 @@ def table(comparisons: Sequence[PairFigures]) -> list[list[str]]:
 
 def anytime_table(comparisons: Sequence[PairFigures]) -> list[list[str]]:
     """A header and one row of text for each pair of arms: what stays valid however often one looks."""
-    made = [["a", "b", "n", "a - b", "anytime 95% interval", "anytime p"]]
-    for pair, names in zip(comparisons, _names(comparisons), strict=True):
-        ends = interval(pair.ci95_anytime, "+.4f") if np.isfinite(pair.ci95_anytime).all() else TOO_FEW
-        p = p_value(pair.p_anytime) if pair.enough else TOO_FEW
-        made.append([*names, f"{pair.n:,}", number(pair.difference, "+.4f"), ends, p])
+    many = comparisons[0].family > 1
+    made = [["a", "b", "n", "anytime 95% interval", *(["of all together"] if many else []), "p", *(["p adj."] * many)]]
+    for pair, names in zip(comparisons, pair_names(comparisons), strict=True):
+        both = (pair.ci95_anytime, pair.ci95_anytime_family)[: 1 + many]
+        ends = [interval(one, "+.4f") if np.isfinite(one).all() else TOO_FEW for one in both]
+        p = [p_value(one) if pair.enough else TOO_FEW for one in (pair.p_anytime, pair.p_anytime_adjusted)[: 1 + many]]
+        made.append([*names, f"{pair.n:,}", *ends, *p])
     return made
 
 
@@ -85,7 +92,7 @@ def images_table(comparisons: Sequence[PairFigures]) -> list[list[str]]:
     if all(pair.ci95_new_images is None for pair in comparisons):
         return []
     made = [["a", "b", "a - b", "new trials", "new trials and new test images"]]
-    for pair, names in zip(comparisons, _names(comparisons), strict=True):
+    for pair, names in zip(comparisons, pair_names(comparisons), strict=True):
         ends = (pair.ci95, pair.ci95_new_images or (None, None))
         shown = [interval(one, "+.4f") if pair.enough else TOO_FEW for one in ends]
         made.append([*names, number(pair.difference, "+.4f"), *shown])
@@ -125,7 +132,7 @@ def notes(comparisons: Sequence[PairFigures]) -> list[tuple[str, str]]:
     ]
 
 
-def _names(comparisons: Sequence[PairFigures]) -> list[tuple[str, ...]]:
+def pair_names(comparisons: Sequence[PairFigures]) -> list[tuple[str, ...]]:
     """Each pair's arms, with their learning rates where an arm has another one in another pair."""
     told = _rates(comparisons) is not None
     return [

@@ -32,6 +32,7 @@ class PairFigures:
 
     `ci95` and `p_value` are the paired t-test's, for one look at a number of trials that was decided beforehand.
     `ci95_anytime` and `p_anytime` stay valid however often one looks and adds trials (`stats.anytime_interval`).
+    `ci95_anytime_family` holds together with those of all comparisons of the `family`, by Bonferroni's inequality.
     `ci95_new_images` is for new trials and new test images together (`stats.variation`), where the run kept `correct`
     and accuracies after the last step are compared; else None.
 
@@ -57,6 +58,7 @@ class PairFigures:
     ci95: tuple[float, float]
     ci95_bootstrap: tuple[float, float] | None
     ci95_anytime: tuple[float, float]
+    ci95_anytime_family: tuple[float, float]
     ci95_new_images: tuple[float, float] | None
     p_value: float
     p_anytime: float

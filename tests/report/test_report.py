@@ -163,7 +163,7 @@ def test_figures_have_alternatives_with_numbers():
     shown = StoredStudy(results=results, border=np.eye(8, dtype=bool), bounds={"normal": 0.512})
     page = Reader(render(shown))
     figures = page.all("img")
-    assert len(figures) == 5
+    assert len(figures) == 6
     alts = " ".join(str(figure["alt"]) for figure in figures)
     best = shown.best["normal"]
     for figure in (
