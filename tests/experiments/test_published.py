@@ -1,6 +1,7 @@
 """Published experiments: what is declared, how it is judged, and that each runs, resumes and is reported."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,15 @@ def test_statements_are_judged_by_their_criteria():
     ):
         assert judge(declared(statements=statements), found)["verdict"] == wanted
     assert judge(declared(statements=[more]), found)["statements"][0]["value"] == pytest.approx(0.1, abs=1e-3)
+
+
+def test_what_short_trainings_cannot_show_is_left_open():
+    found = runs(a=0.9, b=0.8)
+    less = measures.scores_more("B is better.", Cell("s", "b"), Cell("s", "a"), "b minus a")
+    less = replace(less, fails_at=("full",))
+    for size, wanted in (("quick", "open"), ("default", "open"), ("full", "not replicated")):
+        judged = judge(declared(statements=[less]), replace(found, size=size))
+        assert judged["verdict"] == wanted
 
 
 def test_outcomes():

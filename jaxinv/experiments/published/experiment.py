@@ -45,6 +45,21 @@ class Size:
         """A study on a dataset, wherever that is."""
         return Study(dataset=self.places.get(dataset, dataset), seed=self.seed, **fields)
 
+    def with_few_tests(self, study: Study) -> Study:
+        """The study with no more than 500 or 2,000 test images, where evaluating costs most; with --full, all."""
+        data, most = load_dataset(study.dataset, data_dir=self.data_dir), self.pick(500, 2_000, 1 << 31)
+        if len(data.x_test) <= most:
+            return study
+        few = Dataset(
+            x_train=data.x_train,
+            y_train=data.y_train,
+            x_test=data.x_test[:most],
+            y_test=data.y_test[:most],
+            classes=data.classes,
+            name=f"{data.name}, {most} test images",
+        )
+        return study.replace(dataset=few)
+
 
 class Plan(NamedTuple):
     """A study, and what to keep of it beyond what all runs do."""
@@ -65,6 +80,7 @@ class Runs:
     results: Mapping[str, xr.Dataset]
     data_dir: str | None = None
     folder: Path | None = None
+    size: SizeName = "default"
 
     def accuracy(self, study: str, arm: str, rate: float | None = None) -> np.ndarray:
         """Test accuracy of each trial at its last evaluation, or its mean over all of them: float64 [T]."""
@@ -116,12 +132,14 @@ class Statement:
       criterion: what has to hold; as for a claim.
       measure: our estimate of the criterion's figure.
       decides: whether it counts for the verdict; otherwise it is a question of ours about the experiment.
+      fails_at: the sizes at which it can fail. At others the trainings are too short for that, and it is left open.
     """
 
     says: str
     criterion: Criterion
     measure: Callable[[Runs], Estimate]
     decides: bool = True
+    fails_at: Sequence[SizeName] = ("quick", "default", "full")
 
 
 @dataclass(frozen=True, kw_only=True)

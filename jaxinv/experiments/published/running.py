@@ -76,7 +76,7 @@ def run_experiment(
         )
         for name, plan in plans.items()
     }
-    runs = Runs(plans, results, size.data_dir, folder)
+    runs = Runs(plans, results, size.data_dir, folder, size.name)
     summary = summarise(experiment, runs, size)
     summary |= {"seconds": {"total": round(time.monotonic() - started, 3)}, "out": str(folder)}
     write_json(folder / SUMMARY, summary)

@@ -34,8 +34,8 @@ def parity(data: Dataset) -> Dataset:
 
 def near_one(says: str, figure: str, measure: Callable[[Runs], Estimate]) -> Statement:
     """That a ratio of variances is 1, to within a tenth."""
-    criterion = Criterion(figure=f"the variance over trials {figure}, minus 1", region="within", margin=0.1, unit="%")
-    return Statement(says=says, criterion=criterion, measure=measure)
+    criterion = Criterion(figure=f"the variance over trials {figure}, minus 1", region="within", margin=0.1)
+    return Statement(says=says, criterion=criterion, measure=measure, fails_at=("full",))
 
 
 def statements(name: str) -> list[Statement]:
@@ -60,7 +60,7 @@ EXPERIMENT = Experiment(
     "CIFAR-10 and ImageNet.",
     open_settings="Here 784-16-C with ReLU, SGD at 0.2, batches of 50; the two classes are those of even and of odd "
     "number.",
-    shortened="Shortened to 200 updates; --full trains for 2,000, about two epochs.",
+    shortened="Shortened to 200 updates, far from the convergence of the source's trainings; --full takes 2,000.",
     studies=studies,
     statements=[statement for name in DATASETS for statement in statements(name)],
 )
