@@ -46,7 +46,7 @@ def figures_table(summary: Mapping[str, Any]) -> Table | None:
 def statements_table(summary: Mapping[str, Any], *, decides: bool, title: str) -> Table | None:
     """What the source says in words beside our figures; or our own questions about it."""
     rows = [
-        [one["says"], one["figure"], f"{told(one)}\n{ends(one)}", f"{one['n']:,}", _badge(one)]
+        [one["says"], one["figure"].rstrip(","), f"{told(one)}\n{ends(one)}", f"{one['n']:,}", _badge(one)]
         for one in summary["statements"]
         if one["decides"] == decides
     ]
@@ -66,7 +66,7 @@ def experiment_page(
     """The page of a replicated experiment; `titles`: of its studies, by name."""
     shown = [replace(study, title=titles.get(study.name, study.name)) for study in studies]
     address, _, rest = experiment.source.partition(",")
-    facts = [Fact("source", rest.strip() or address, address), Fact("size", SIZES[summary["size"]])]
+    facts = [Fact("source", f",{rest}", address), Fact("size", SIZES[summary["size"]])]
     about = [experiment.settings, experiment.open_settings, experiment.shortened, experiment.cost]
     asked = statements_table(summary, decides=False, title="Questions of ours")
     tables = [figures_table(summary), statements_table(summary, decides=True, title="What the source says"), asked]
