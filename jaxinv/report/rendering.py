@@ -1,19 +1,25 @@
 """A page as one HTML file that needs no other, and as Markdown."""
 
+import base64
+import hashlib
 from typing import Any
 from urllib.parse import quote
 
 import jinja2
 
-from jaxinv.report.sections import Page
+from jaxinv.report.sections import Page, slug
 
 MARK = "made by jaxinv report"
 FIGURES = "report_files"
 
 
 def render_html(page: Page) -> str:
-    """A page as HTML: it loads nothing and runs no script."""
-    return _environment(html=True).get_template("page.html.jinja").render(page=page, mark=MARK)
+    """A page as HTML: it loads nothing. Its one script, which sorts tables, is part of it, and it runs no other."""
+    environment = _environment(html=True)
+    script = environment.get_template("page.js").render()
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    template = environment.get_template("page.html.jinja")
+    return template.render(page=page, mark=MARK, script=script, script_hash=f"sha256-{digest}")
 
 
 def render_markdown(page: Page, figures_in: str = FIGURES) -> str:
@@ -35,6 +41,7 @@ def _environment(*, html: bool) -> jinja2.Environment:
     environment.filters |= {
         "kind": lambda block: type(block).__name__,
         "code": _fenced,
+        "slug": slug,
         "url": lambda path: Verbatim(quote(path, safe="/:?&=#%")),
         "verbatim": Verbatim,
     }

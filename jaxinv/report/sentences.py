@@ -118,6 +118,12 @@ def verdict(study: StoredStudy) -> list[str]:
             f"Each arm stands at {stands} ({best_rates(study)}). The trials that chose it also judge it, which "
             f"flatters {flatters}."
         )
+    if study.at_an_edge:
+        does = "does" if len(study.at_an_edge) == 1 else "do"
+        lines.append(
+            f"{listed(study.at_an_edge)} {does} best at the lowest or highest learning rate that was tried: "
+            "a better one may lie beyond."
+        )
     if study.end:
         lines.append(study.end)
     if study.done < study.planned:

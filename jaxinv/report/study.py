@@ -118,6 +118,14 @@ class StoredStudy:
         return {cell.arm: cell for cell in self.cells if cell.learning_rate == self.best_rates[cell.arm]}
 
     @cached_property
+    def at_an_edge(self) -> list[str]:
+        """The arms whose best learning rate is the lowest or the highest of several that they used."""
+        used = {arm: [cell.rate for cell in self.cells if cell.arm == arm] for arm in self.arms}
+        return [
+            arm for arm in self.arms if len(used[arm]) > 1 and self.best[arm].rate in (min(used[arm]), max(used[arm]))
+        ]
+
+    @cached_property
     def comparisons(self) -> Sequence[Comparison]:
         """All pairs of arms, each arm at its best learning rate, p adjusted over the pairs."""
         return stats.compare_all(self.outcomes, learning_rate=self.best_rates).pairs if len(self.arms) > 1 else ()

@@ -153,6 +153,7 @@ def test_each_arm_is_compared_at_its_best_learning_rate():
     assert shown.comparisons[0].difference == expected.difference
     page = render(shown)
     assert "its own best learning rate of 3 tried (normal 1 and inverted 0.5)" in page
+    assert "normal does best at the lowest or highest learning rate that was tried" in page
     strong = [tag for tag in Reader(page).all("tr") if tag.get("class") == "strong"]
     assert len(strong) == 2
 
@@ -183,9 +184,19 @@ def test_page_needs_nothing_else():
     assert all(str(figure["src"]).startswith("data:image/svg+xml;base64,") for figure in page.all("img"))
     assert all(str(link["href"]).startswith("data:") for link in page.all("link"))
     assert {str(link["href"])[0] for link in page.all("a")} == {"#", "r"}
-    assert not page.all("script")
-    policy = next(meta["content"] for meta in page.all("meta") if meta.get("http-equiv"))
-    assert policy == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    assert page.all("script") == [{}]  # the page's own
+    policy = str(next(meta["content"] for meta in page.all("meta") if meta.get("http-equiv")))
+    assert policy.startswith("default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-")
+
+
+def test_anchors_are_there_once_and_links_lead_to_them():
+    page = Reader(render(study_results(Study(trials=5, learning_rate=(0.1, 0.5))), csv="report.csv"))
+    anchors = [str(attrs["id"]) for _, attrs in page.tags if "id" in attrs]
+    assert len(set(anchors)) == len(anchors)
+    links = [str(link["href"])[1:] for link in page.all("a") if str(link["href"]).startswith("#")]
+    assert set(links) <= set(anchors)
+    rows = page.all("tr")
+    assert sum("id" in row for row in rows) >= 4  # each row of a table's body has one
 
 
 def test_names_come_out_escaped():
@@ -194,7 +205,8 @@ def test_names_come_out_escaped():
     results.attrs |= {"study": json.dumps(fields), "device": "<u>"}
     page, text = (draw(results, title="<h1>&</h1>") for draw in (render, render_text))
     reader = Reader(page)
-    assert not reader.all("script") + reader.all("i") + reader.all("b") + reader.all("u")
+    assert reader.all("script") == [{}]
+    assert not reader.all("i") + reader.all("b") + reader.all("u")
     assert not [attrs for _, attrs in reader.tags if any(name.startswith("on") for name in attrs)]
     assert all(str(figure["src"]).startswith("data:") for figure in reader.all("img"))
     assert "<script>alert(1)</script>" in reader.text
@@ -417,7 +429,8 @@ def test_every_kind_of_block_is_shown_in_both_forms():
         assert word in Reader(html).text + str(Reader(html).all("img"))
         assert word in text
     assert Reader(html).tables == [[["name", "count"], ["one", "1"], ["two", "2"]]]
-    assert [link["href"] for link in Reader(html).all("a")] == ["#s", "values%20of%20all.csv", "https://jaxinv.test/q"]
+    links = [link["href"] for link in Reader(html).all("a") if link.get("class") != "permalink"]
+    assert links == ["#s", "values%20of%20all.csv", "https://jaxinv.test/q"]
     tags = Reader(html).all("article") + Reader(html).all("section")
     assert [tag["id"] for tag in tags if "id" in tag] == ["s", "inner"]
     assert "(values%20of%20all.csv)" in text
