@@ -5,13 +5,15 @@
 
 Parts: `coverage`, how often a run has any look, of all from the first to the 10,000th trial, whose interval misses the
 true mean, which is how often continuous looking finds what is not there; `widths`, against the fixed interval and the
-papers' own sequences; `tiny`, how often an arm differs from itself, in few trials on few test images; `speed`, one look
-at a million trials.
+papers' own sequences; `stopping`, trials that a run takes which stops by itself, against a fixed number of trials that
+somebody chooses who knows the effect; `tiny`, how often an arm differs from itself, in few trials on few test images;
+`speed`, one look at a million trials.
 """
 
+import itertools
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -32,7 +34,8 @@ from benchmarks.report import Part
 from jaxinv import stats
 from jaxinv.stats.bernstein import LARGEST_BET
 from jaxinv.stats.few_trials import FEWEST
-from jaxinv.stats.sequential import PRIOR_VARIANCE
+from jaxinv.stats.looks import next_look
+from jaxinv.stats.sequential import PRIOR_VARIANCE, look_of
 
 PROMISED = 0.05
 GRAIN = 0.0001  # of accuracies on 10,000 test images
@@ -40,14 +43,14 @@ SPREAD = 0.0085  # of differences of accuracies, in the published job
 LOOK_GOAL_MS = 50.0
 BATCH = 100  # runs simulated together
 
-Name = Literal["coverage", "widths", "tiny", "speed"]
+Name = Literal["coverage", "widths", "stopping", "tiny", "speed"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """What to simulate, and how often."""
 
-    parts: tuple[Name, ...] = ("coverage", "widths", "tiny", "speed")
+    parts: tuple[Name, ...] = ("coverage", "widths", "stopping", "tiny", "speed")
     """Which parts."""
     simulations: int = 10_000
     """Simulated runs of each kind of trials."""
@@ -223,6 +226,94 @@ def robbins(n: int, prior: float) -> float:
     return math.sqrt(2 * (n * prior + 1) / (n**2 * prior) * math.log(math.sqrt(n * prior + 1) / PROMISED))
 
 
+# --- stopping ----------------------------------------------------------------------------------------------------
+
+SPREADS = {
+    "normal": 1.0,
+    "exponential": 1.0,
+    "log-normal": math.sqrt((math.e - 1) * math.e),
+    "t with 3 df": math.sqrt(3),
+    "two points, 50%": 0.5,
+    "two points, 10%": 0.3,
+    "constant": GRAIN,
+}
+"""Standard deviations of what is drawn; of what does not vary, the unit of its effects."""
+LONGEST = 20_000  # trials of a run that does not stop before
+
+
+def measure_stopping(options: Options) -> Figures:
+    """Trials until the interval leaves out 0, lies within a margin, or is narrow; and the fixed number for the same."""
+    most, runs = (2000, 100) if options.tiny else (LONGEST, max(BATCH, options.simulations // 5))
+    looks = list(itertools.takewhile(lambda n: n <= most, accumulated_looks()))
+    rows, wrong, unanswered = [], 0.0, 0.0
+    for name, spread in SPREADS.items():
+        say(f"stopping: {name}")
+        kind, varies = KINDS[name], name != "constant"
+        for label, effect, rule, fixed in QUESTIONS if varies else [EQUAL]:
+            rng, ends, misled = np.random.default_rng(options.seed), [], 0
+            for _ in range(0, runs, BATCH):
+                x = kind.draw(rng, (BATCH, most)) + effect * spread
+                low, high = interval_at(x, looks, kind.grain)
+                met = rule(low / spread, high / spread)
+                met[:, -1] = True
+                first = met.argmax(axis=1)
+                ends.append(np.asarray(looks)[first])
+                misled += int(np.sum(high[np.arange(BATCH), first] < 0)) if effect > 0 else 0
+            n = np.concatenate(ends)
+            wrong, unanswered = max(wrong, misled / n.size), max(unanswered, float(np.mean(n == looks[-1])))
+            rows.append((f"{name}, {label}", [*fixed, n.mean(), *np.quantile(n, [0.5, 0.9])]))
+    return Figures(
+        f"Trials until an answer, {runs:,} runs of each kind; effects, margins and widths in standard deviations",
+        ("trials, and until what", "fixed, power 80%", "fixed, 90%", "stopping, mean", "median", "90% quantile"),
+        rows,
+        form=",.0f",
+        note=f"Fixed numbers are those of somebody who knows effect and spread, for normal trials. At most {wrong:.2%} "
+        f"of the runs stop with the wrong sign; {unanswered:.2%} do not stop before {most:,} trials.",
+    )
+
+
+def accumulated_looks() -> Iterator[int]:
+    """The numbers of trials at which a run looks."""
+    n = 0
+    while True:
+        n = next_look(n)
+        yield n
+
+
+def interval_at(x: np.ndarray, looks: Sequence[int], grain: float) -> tuple[np.ndarray, np.ndarray]:
+    """Both ends of the anytime-valid interval of runs [R, T] at some numbers of trials: [R, looks]."""
+    n = np.asarray(looks)
+    mean = np.cumsum(x, axis=1)[:, n - 1] / n
+    squares = np.cumsum(np.square(x), axis=1)[:, n - 1] - n * np.square(mean)
+    return look_of(n, mean, np.sqrt(np.maximum(squares, 0) / (n - 1)), 0.95, 0.0, grain).ci
+
+
+def needed(effect: float, power: float) -> int:
+    """Trials of a fixed paired t-test that finds an effect of so many standard deviations."""
+    return stats.trials_needed([-1.0, 0.0, 1.0], effect=effect, power=power).trials
+
+
+def differs(effect: float) -> tuple[str, float, Callable[[Any, Any], np.ndarray], tuple[float, float]]:
+    """A run that stops when the arms differ."""
+    fixed = needed(effect, 0.8), needed(effect, 0.9)
+    return f"!= 0, effect {effect:g}", effect, lambda low, high: (low > 0) | (high < 0), fixed
+
+
+WIDTH, MARGIN = 0.05, 0.1
+QUESTIONS = [
+    *map(differs, (0.1, 0.2, 0.5, 1.0)),
+    (f"± {WIDTH:g}", 0.0, lambda low, high: high - low <= 2 * WIDTH, ((1.96 / WIDTH) ** 2,) * 2),
+    (
+        f"within {MARGIN:g}",
+        0.0,
+        lambda low, high: (low > -MARGIN) & (high < MARGIN),
+        tuple(((1.645 + special.ndtri((1 + power) / 2)) / MARGIN) ** 2 for power in (0.8, 0.9)),
+    ),
+]
+"""Label, effect, rule of an interval, and the fixed numbers of trials (of equivalence, by two one-sided tests)."""
+EQUAL = ("within 10 steps", 0.0, lambda low, high: (low > -10) & (high < 10), (math.nan, math.nan))
+
+
 # --- few trials, few images --------------------------------------------------------------------------------------
 
 
@@ -275,6 +366,7 @@ def timed(look: Callable[[], stats.AnytimeInterval]) -> Callable[[], Callable[[]
 MEASURES: dict[Name, Callable[[Options], Figures | Part]] = {
     "coverage": measure_coverage,
     "widths": measure_widths,
+    "stopping": measure_stopping,
     "tiny": measure_tiny,
     "speed": measure_speed,
 }

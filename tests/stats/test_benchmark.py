@@ -42,7 +42,7 @@ def test_the_benchmark_of_looking_any_time_prints_one_json_object(monkeypatch, c
     monkeypatch.setattr(sys, "argv", ["sequential.py", "--tiny", "--json"])
     sequential.main()
     parts = json.loads(capsys.readouterr().out)["parts"]
-    assert set(parts) == {"coverage", "widths", "tiny", "speed"}
+    assert set(parts) == {"coverage", "widths", "stopping", "tiny", "speed"}
     missed = parts["coverage"]["rows"]
     assert len(missed) == len(sequential.KINDS)
     assert missed["normal"]["fixed, every"] > 0.1 > missed["normal"]["asymptotic"]
@@ -51,6 +51,10 @@ def test_the_benchmark_of_looking_any_time_prints_one_json_object(monkeypatch, c
     widths = parts["widths"]["rows"]
     assert widths["asymptotic"]["1,000"] == pytest.approx(widths["the same, sd known"]["1,000"], rel=0.02)
     assert widths["exact, sd 0.0085, bets to 0.5"]["500"] > widths["exact, sd 0.0085, bets to 0.9"]["500"] > 10
+    stopping = parts["stopping"]["rows"]
+    assert stopping["normal, != 0, effect 0.2"]["fixed, power 80%"] == 199
+    assert 300 < stopping["normal, != 0, effect 0.2"]["stopping, mean"] < 500
+    assert stopping["constant, within 10 steps"]["stopping, mean"] == 60
     few = parts["tiny"]["rows"]
     assert few["10 images, with grain"]["2 trials"] < 0.02 < few["10 images, without grain"]["2 trials"]
     assert parts["speed"]["trials"] == 5000
