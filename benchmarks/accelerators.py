@@ -76,11 +76,12 @@ def main() -> None:
         sys.exit(0 if measure(options.measure, seconds=options.seconds, tiny=options.tiny) else 1)
     ours.configure()
     jax.config.update("jax_platforms", "cpu")  # the compilers are asked by name
-    records = list(compiled(options))
-    past = history.load(options.history)
-    complaints = [line for record in records for line in history.compare(record.facts, past)]
-    if options.record:
-        history.append([record.facts for record in records], options.history)
+    past, records, complaints = history.load(options.history), list[Program](), list[str]()
+    for record in compiled(options):
+        records.append(record)
+        complaints += history.compare(record.facts, past)
+        if options.record:  # each at once: the next may take long
+            history.append([record.facts], options.history)
     if options.json:
         facts = [record.facts for record in records]
         report.print_json({"benchmark": "accelerators", **machine.describe(), "programs": facts})

@@ -80,7 +80,7 @@ TPU = Target(
     flat=True,
     scale_after=True,
     offset="sum",
-    spread_classes=0,
+    spread_classes=16,
     unroll=1,
 )
 
