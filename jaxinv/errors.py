@@ -8,6 +8,8 @@ import math
 from collections.abc import Iterable
 from typing import SupportsIndex
 
+LONGEST = 1_000  # letters of a message on a terminal
+
 FAILURES = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, NotImplementedError)
 """What Python and its libraries raise where a user's function cannot do with what it is given."""
 
@@ -60,6 +62,18 @@ def one_line(error: BaseException) -> str:
     ('no really', 'KeyError')
     """
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def shown(message: object) -> str:
+    """A message as a terminal may show it: one line, without what would move the cursor, shortened in its middle.
+
+    >>> shown("two\\nlines, \\x1b[31mred")
+    'two lines, \\\\x1b[31mred'
+    """
+    text = " ".join(str(message).split())
+    text = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+    # The field stands at the beginning, what is allowed at the end.
+    return text if len(text) <= LONGEST else f"{text[: 7 * LONGEST // 10]} [...] {text[-3 * LONGEST // 10 :]}"
 
 
 def first_line(error: BaseException) -> str:

@@ -4,11 +4,13 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from jaxinv import registry
 from jaxinv.errors import InputError, number, unknown, whole
 
 MAX_SEED = 2**32 - 1
-MAX_RATE = 1e38  # float32 holds little more
+MIN_RATE, MAX_RATE = 1.2e-38, 1e38  # float32 holds little less, and little more
 MAX_EXAMPLES = 2**31 - 1  # positions in the stream of examples are 32-bit integers
 
 
@@ -72,8 +74,12 @@ def check_learning_rate(field: str, value: Any) -> float | tuple[float, ...]:
     for rate in rates:
         if not 0 < rate <= MAX_RATE:
             raise InputError(f"{field}: {rate} is not allowed; give a positive number up to {MAX_RATE:.0e}")
+        if rate < MIN_RATE:
+            raise InputError(f"{field}: {rate} is 0 in float32; give a number from {MIN_RATE}")
     if len(set(rates)) < len(rates):
         raise InputError(f"{field}: {rates} has a value twice; give each once")
+    if len(set(np.array(rates, np.float32).tolist())) < len(rates):
+        raise InputError(f"{field}: {rates} has two values that are the same in float32; give each once")
     return rates[0] if several is None else rates
 
 

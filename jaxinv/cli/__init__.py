@@ -13,7 +13,7 @@ import tyro
 import jaxinv
 from jaxinv.cli.commands import COMMANDS
 from jaxinv.cli.stopping import Interrupted
-from jaxinv.errors import DataError, InputError, unknown
+from jaxinv.errors import DataError, InputError, shown, unknown
 from jaxinv.utils.progress import say
 
 DONE, FAILED, SENSELESS, RESUMABLE, INTERRUPTED = 0, 1, 2, 75, 130
@@ -33,6 +33,7 @@ PLAINER: dict[str, Callable[..., str]] = {  # what tyro says, and how it is said
 DESCRIPTION = (
     "Train many small networks under several treatments, paired trial by trial.\n\n--version prints the version."
 )
+TOO_LITTLE = "memory: it does not suffice"
 LEAST_COLUMNS = 40  # of a terminal; in fewer, help would be drawn letter by letter
 
 
@@ -61,7 +62,15 @@ def main(arguments: Sequence[str]) -> int:
     except BrokenPipeError:  # the reader of standard output has left, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
+    except MemoryError:
+        return fail(f"{TOO_LITTLE}; give fewer trials, a smaller --chunk, or more memory", FAILED)
+    except RuntimeError as error:
+        if "can't start new thread" not in str(error):
+            raise
+        return fail(f"{TOO_LITTLE} for another thread; give fewer --devices, or more memory", FAILED)
     except OSError as error:  # files have errors of their own by now: this is standard output
+        if error.filename is not None:
+            return fail(f"{error.filename}: cannot be used ({error.strerror})", FAILED)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return fail(f"standard output: cannot be written ({error.strerror})", FAILED)
     return DONE
@@ -75,21 +84,21 @@ def parse(arguments: Sequence[str]) -> Any:
     app = tyro.extras.SubcommandApp()
     for name, command in COMMANDS.items():
         app.command(command, name=name)
-    shown = io.StringIO()
+    drawn = io.StringIO()
     try:
-        with contextlib.redirect_stderr(shown):
+        with contextlib.redirect_stderr(drawn):
             return app.cli(
                 args=arguments, prog="jaxinv", description=DESCRIPTION, config=(tyro.conf.FlagCreatePairsOff,)
             )
     except SystemExit as exit:
         if not exit.code:
             raise
-        raise InputError(sentence(shown.getvalue(), arguments)) from None
+        raise InputError(sentence(drawn.getvalue(), arguments)) from None
 
 
-def sentence(shown: str, arguments: Sequence[str]) -> str:
+def sentence(drawn: str, arguments: Sequence[str]) -> str:
     """What tyro draws in a box, under a title and above further help, as one line."""
-    plain = re.sub(r"\x1b\[[0-9;]*m", "", shown)  # without colours
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", drawn)  # without colours
     _, *lines = (re.sub(r"[^\x20-\x7e]+|-{3,}", " ", line) for line in plain.splitlines())  # nor rules
     said = re.split(r"\s(?:Argument helptext|For full helptext)", " ".join(" ".join(lines).split()))[0]
     command = f"jaxinv {arguments[0]}" if arguments[0] in COMMANDS else "jaxinv"
@@ -101,5 +110,5 @@ def sentence(shown: str, arguments: Sequence[str]) -> str:
 
 def fail(error: object, status: int) -> int:
     """Say what went wrong in one line."""
-    say(f"jaxinv: {' '.join(str(error).split())}")
+    say(f"jaxinv: {shown(error)}")
     return status

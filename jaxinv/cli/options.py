@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import tyro
 from tyro.constructors import PrimitiveConstructorSpec
 
-from jaxinv import registry
+from jaxinv import errors, registry
 from jaxinv.arm import ARM_FIELDS, cross
 from jaxinv.errors import InputError
 from jaxinv.study import Study, read_fields
@@ -68,6 +68,13 @@ def shown(name: str) -> str:
     return " ".join(value) if isinstance(value, tuple) else str(value)
 
 
+class OneLine(logging.Formatter):
+    """Notes as messages are shown: each in one line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return errors.shown(super().format(record))
+
+
 @dataclass(kw_only=True)
 class Machine:
     """Options of every command that computes."""
@@ -89,7 +96,9 @@ class Machine:
         if self.quiet and self.verbose:
             raise InputError("verbose: --quiet and --verbose exclude each other; give one of them")
         level = logging.ERROR if self.quiet else logging.DEBUG if self.verbose else logging.INFO
-        logging.basicConfig(format="jaxinv: %(message)s", level=logging.ERROR)
+        handler = logging.StreamHandler()
+        handler.setFormatter(OneLine("jaxinv: %(message)s"))
+        logging.basicConfig(handlers=[handler], level=logging.ERROR)
         logging.getLogger("jaxinv").setLevel(level)
         setup.configure(cache=self.cache)
 

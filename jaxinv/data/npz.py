@@ -3,22 +3,29 @@
 import io
 import math
 import os
+import struct
+import tokenize
+import warnings
 import zipfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
 from jaxinv.data.dataset import ARRAYS, Dataset
 from jaxinv.data.user_cache import once_per_user
-from jaxinv.errors import DataError, InputError, one_line
+from jaxinv.errors import FAILURES, DataError, InputError, one_line
+from jaxinv.utils.files import local_path
 from jaxinv.utils.memory import available_bytes
 
 MEANING = ("value_range", "channels", "renumber")
 MOST_BYTES = 16 * 2**30
 _LONGEST_HEADER = 10_240
+_PIECE = 2**20
+_UNREADABLE = (*FAILURES, EOFError, RecursionError, MemoryError, SyntaxError, struct.error, tokenize.TokenError)
+"""What `zipfile`, and `ast` and `tokenize` behind NumPy's reading of headers, raise on bytes that nobody wrote."""
 
 
 def read_npz(path: str | os.PathLike[str], *, limit: int | None = None, **meaning: Any) -> Dataset:
@@ -39,7 +46,7 @@ def read_npz(path: str | os.PathLike[str], *, limit: int | None = None, **meanin
             `Dataset`.
         DataError: the file cannot be read or is damaged.
     """
-    path = Path(os.path.expanduser(path))
+    path = local_path("dataset", os.path.expanduser(path))
     meaning = {name: value for name, value in meaning.items() if value is not None}
 
     def decode() -> Dataset:
@@ -67,7 +74,8 @@ def read_arrays(path: Path, keys: Sequence[str] = ARRAYS, *, limit: int | None =
         raise InputError(f"dataset: {str(path)!r} is not a file; give the path of an .npz")
     limit = min(MOST_BYTES, available_bytes()) if limit is None else limit
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(path) as archive, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of Python about the text of a header, which may be anything
             _check_sizes(path, archive, keys, limit)
             arrays = []
             for key in keys:
@@ -77,9 +85,11 @@ def read_arrays(path: Path, keys: Sequence[str] = ARRAYS, *, limit: int | None =
                         raise DataError(f"{path}: {key} goes on after its last value")
                 arrays[-1].flags.writeable = False
             return arrays
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError) as error:
-        if isinstance(error, InputError):
-            raise
+    except InputError:
+        raise
+    except MemoryError:
+        raise DataError(f"{path}: the memory does not suffice to read it; give a smaller file") from None
+    except (zipfile.BadZipFile, zlib.error, *_UNREADABLE) as error:
         raise DataError(f"{path}: not a readable .npz file ({one_line(error)})") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({one_line(error)})") from error
@@ -98,24 +108,39 @@ def _check_sizes(path: Path, archive: zipfile.ZipFile, keys: Sequence[str], limi
             raise InputError(
                 f"{path}: {key} is encrypted or packed in a way that NumPy does not use; give a file of np.savez"
             )
-        with archive.open(info) as member:
-            start = io.BytesIO(member.read(_LONGEST_HEADER))
-        shape, dtype = _header(path, key, start)
-        header_bytes = start.tell()
-        size = math.prod(shape) * dtype.itemsize
-        if header_bytes + size != info.file_size:
-            raise DataError(f"{path}: {key} says it is {size:,} bytes, but {info.file_size - header_bytes:,} are there")
-        total += size
+        try:
+            total += _array_bytes(path, key, archive, info)
+        except (InputError, DataError):
+            with archive.open(info) as member:  # a damaged header may say anything: the checksum is the better reason
+                while member.read(_PIECE):
+                    pass
+            raise
     if total > limit:
         raise InputError(f"{path}: arrays of {total:,} bytes are not allowed; give at most {limit:,}")
 
 
-def _header(path: Path, key: str, member: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
-    version = np.lib.format.read_magic(member)
+def _array_bytes(path: Path, key: str, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> int:
+    """How many bytes the values of a member take; the header says so, and the rest of the member must agree."""
+    with archive.open(info) as member:
+        start = io.BytesIO(member.read(_LONGEST_HEADER))
+    try:
+        shape, dtype = _header(path, key, start)
+    except InputError:
+        raise
+    except _UNREADABLE as error:
+        raise DataError(f"{path}: not a readable .npz file (the header of {key}: {one_line(error)})") from error
+    size, there = math.prod(shape) * dtype.itemsize, info.file_size - start.tell()
+    if size != there:
+        raise DataError(f"{path}: {key} says it is {size:,} bytes, but {there:,} are there")
+    return size
+
+
+def _header(path: Path, key: str, start: io.BytesIO) -> tuple[tuple[int, ...], np.dtype]:
+    version = np.lib.format.read_magic(start)
     readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     if version not in readers:
         raise InputError(f"{path}: {key} is in .npy format {version}, which is not allowed; give 1.0 or 2.0")
-    shape, _, dtype = readers[version](member)
+    shape, _, dtype = readers[version](start)
     if dtype.hasobject:
         raise InputError(f"{path}: {key} holds pickled objects, which are never loaded; give arrays of numbers")
     if min(shape, default=0) < 0:

@@ -52,7 +52,8 @@ def local_hardware(count: int | None = None) -> Hardware:
         available = jax.local_devices()
     except (RuntimeError, AssertionError) as error:  # either, where JAX_PLATFORMS names one that is not there
         asked = os.environ.get("JAX_PLATFORMS", "")
-        raise DataError(f"devices: JAX finds none (JAX_PLATFORMS={asked!r}: {first_line(error)})") from None
+        why = first_line(error) if str(error) else "no such device, or the JAX that is installed is not made for it"
+        raise DataError(f"devices: JAX finds none (JAX_PLATFORMS={asked!r}: {why})") from None
     if available[0].platform == "cpu":
         most = max(cores(), len(available))
         return Hardware((available[0],), cores() if count is None else whole("devices", count, 1, most))

@@ -4,6 +4,7 @@ Each is a worker that shares the run through its folder; nothing of the training
 """
 
 import re
+import socket
 
 import jax
 
@@ -26,8 +27,8 @@ def start(coordinator: str | None = None, processes: int | None = None, process:
     given = [value is not None for value in (coordinator, processes, process)]
     if any(given) and not all(given):
         raise InputError("distributed: give all of --coordinator, --num-processes and --process-id, or none of them")
-    if coordinator is not None and not re.fullmatch(r".+:\d+", coordinator):
-        raise InputError(f"coordinator: {coordinator!r} is not allowed; give HOST:PORT")
+    if coordinator is not None:
+        _check_address(coordinator)
     if processes is not None:
         whole("num_processes", processes)
         whole("process_id", process, 0, processes - 1)
@@ -39,6 +40,18 @@ def start(coordinator: str | None = None, processes: int | None = None, process:
         ) from None
     except RuntimeError as error:  # of which JAX's own is one
         raise DataError(f"distributed: {coordinator or 'the coordinator'} cannot be joined ({error})") from None
+
+
+def _check_address(coordinator: str) -> None:
+    """Refuse what is no address, or a host that this machine does not find: JAX would wait for minutes, and abort."""
+    found = re.fullmatch(r"(\[[^\s\[\]]+\]|[^\s:\[\]]+):(\d{1,5})", coordinator, re.ASCII)
+    if found is None or not 0 < int(found[2]) < 2**16:
+        raise InputError(f"coordinator: {coordinator!r} is not allowed; give HOST:PORT with a port from 1 to 65535")
+    try:
+        socket.getaddrinfo(found[1].strip("[]"), int(found[2]))
+    except (OSError, UnicodeError) as error:  # UnicodeError: a part of the name is too long
+        why = error.strerror if isinstance(error, OSError) else "not the name of a host"
+        raise DataError(f"coordinator: the host of {coordinator!r} is not found ({why}); give another one") from None
 
 
 def joined_share() -> Share | None:

@@ -7,9 +7,12 @@ import logging
 import os
 from pathlib import Path
 
-from jaxinv.errors import InputError
+from jaxinv.errors import DataError, InputError
 from jaxinv.utils.cache import own_cache_folder
+from jaxinv.utils.memory import address_limit
 from jaxinv.utils.progress import say
+
+LEAST_ADDRESSES = 2 * 2**30  # bytes: JAX, its threads and its compiler; most are never used
 
 
 def configure(*, cache: bool = True) -> None:
@@ -20,6 +23,12 @@ def configure(*, cache: bool = True) -> None:
     count = os.environ.get("JAX_NUM_CPU_DEVICES", "1")
     if not count.lstrip("-").isdecimal():
         raise InputError(f"JAX_NUM_CPU_DEVICES: {count!r} is not allowed; give a whole number")
+    limit = address_limit()
+    if limit is not None and limit < LEAST_ADDRESSES:
+        raise DataError(
+            f"memory: ulimit -v allows {limit / 2**30:.1f} GiB, with which JAX aborts; "
+            f"allow {LEAST_ADDRESSES / 2**30:.0f} GiB or more"
+        )
     import jax
 
     folder = cache_folder() if cache else None

@@ -1,13 +1,12 @@
 """The contact sheet: the same images under every arm."""
 
-from pathlib import Path
-
 import numpy as np
 
 from jaxinv import plots, registry
 from jaxinv.data import load_dataset
 from jaxinv.errors import InputError
 from jaxinv.preprocess import get_preprocess, transform
+from jaxinv.utils.files import local_path
 
 IMAGES = 10
 
@@ -18,8 +17,8 @@ def draw_arms(dataset: str, out: str, arms: tuple[str, ...] = tuple(registry.PRE
     Raises:
       InputError: another kind of file, or a folder that is not there.
     """
-    path = Path(out)
-    if path.suffix not in (".png", ".svg") or "\0" in out:
+    path = local_path("out", out)
+    if path.suffix not in (".png", ".svg"):
         raise InputError(f"out: {out!r} is not a picture file; give a name that ends in .png or .svg")
     if not path.parent.is_dir():
         raise InputError(f"out: {str(path.parent)!r} is not a folder; give a place in one that is there")

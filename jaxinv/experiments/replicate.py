@@ -18,7 +18,7 @@ from jaxinv.results.cells import Cell, cell, mean_over_steps
 from jaxinv.stats.few_trials import FEWEST, too_few
 from jaxinv.study import Study
 from jaxinv.training import weight_change
-from jaxinv.utils.files import write_json
+from jaxinv.utils.files import local_path, write_json
 from jaxinv.utils.jsonable import jsonable
 from jaxinv.utils.progress import Report
 from jaxinv.utils.tables import text_table
@@ -52,7 +52,7 @@ def replicate(
         DataError: the disk or the memory failed; what was finished is safe.
     """
     started = time.monotonic()
-    folder = Path(out)
+    folder = local_path("out", out)
     wanted = studies(chains=chains, trials=trials, seed=seed)
     check_replicate_folder(folder, wanted)
     results = {

@@ -22,6 +22,7 @@ from jaxinv.report.pages import study_page
 from jaxinv.report.sections import Page
 from jaxinv.report.study import StoredStudy
 from jaxinv.report.writing import CSV, write_page
+from jaxinv.utils.files import local_path
 
 
 def write_report(
@@ -59,7 +60,7 @@ def read_page(
     command: str | None = None,
 ) -> tuple[Page, list[StoredStudy]]:
     """The page that a folder's stored results make, and the studies that it shows."""
-    root = Path(folder)
+    root = local_path("folder", folder)
     judged, summary = _read_json(root / "claims.json"), _read_json(root / "summary.json")
     by_dataset = _read_json(root / JUDGED)
     if by_dataset is not None:

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 
@@ -11,6 +10,7 @@ from jaxinv.errors import InputError
 from jaxinv.report.datasets import LocalDatasets
 from jaxinv.report.study import StoredStudy
 from jaxinv.results.selection import done_trials
+from jaxinv.utils.files import local_path
 
 
 def read_studies(
@@ -31,7 +31,7 @@ def read_studies(
         InputError: no such folder.
         DataError: results are damaged, or no trial is done.
     """
-    root = Path(folder)
+    root = local_path("folder", folder)
     if not root.is_dir():
         raise InputError(f"folder: {str(root)!r} is not a folder; give one with results in it")
     alone = (root / "results.zarr").is_dir()

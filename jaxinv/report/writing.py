@@ -58,16 +58,24 @@ def write_page(folder: str | os.PathLike[str], page: Page, studies: Sequence[Sto
 
 
 def values_csv(studies: Sequence[StoredStudy]) -> str:
-    """Every finished trial's values, one evaluation to a line; text that gives back the stored float32 exactly."""
+    """Every finished trial's values, one evaluation to a line; text that gives back the stored float32 exactly.
+
+    A name that a spreadsheet would take for a formula has an apostrophe before it.
+    """
     frames = []
     for study in studies:
         values = done_trials(study.results)
         values = values[["accuracy", "test_loss", "diverged"]].reset_coords(drop=True)
-        values = values.assign_coords(arm=study.arms, learning_rate=study.learning_rates, step=study.steps)
+        arms = [_as_text(arm) for arm in study.arms]
+        values = values.assign_coords(arm=arms, learning_rate=study.learning_rates, step=study.steps)
         values = values.assign(rate=(AXES[:2], rates_used(study.results)))
-        frames.append(values.to_dataframe(dim_order=list(AXES)).reset_index().assign(study=study.name))
+        frames.append(values.to_dataframe(dim_order=list(AXES)).reset_index().assign(study=_as_text(study.name)))
     rows = pd.concat(frames).astype({"diverged": int})
     return rows.to_csv(columns=COLUMNS, index=False, lineterminator="\n", na_rep="nan")
+
+
+def _as_text(name: str) -> str:
+    return f"'{name}" if name.startswith(("=", "+", "-", "@", "\t", "\r")) else name
 
 
 def _check_ours(path: Path) -> None:

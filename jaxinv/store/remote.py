@@ -1,8 +1,10 @@
 """What `Storage` has to know of fsspec's file systems: how they open, how long they may take, how they say no."""
 
+import contextlib
 import errno
 import sys
 import textwrap
+from collections.abc import Iterator
 from typing import Any
 
 import fsspec
@@ -39,7 +41,8 @@ def open_url(url: str) -> tuple[Any, str]:
     """
     protocol = url.partition("://")[0]
     try:
-        system, root = fsspec.core.url_to_fs(url, **OPTIONS.get(protocol, {}))
+        with known_errors():
+            system, root = fsspec.core.url_to_fs(url, **OPTIONS.get(protocol, {}))
     except ImportError as error:
         extra = EXTRAS.get(protocol)
         hint = f"install it with: pip install 'jaxinv[{extra}]'" if extra else "install it, or give another place"
@@ -71,12 +74,28 @@ def call(system: Any, name: str, *args: Any, size: int = 0, **options: Any) -> A
       TimeoutError: it took longer.
     """
     seconds = SECONDS + size / BYTES_PER_SECOND
-    if isinstance(system, AsyncFileSystem) and not system.asynchronous:
-        try:
-            return sync(system.loop, getattr(system, f"_{name}"), *args, timeout=seconds, **options)
-        except TimeoutError as error:
-            raise TimeoutError(f"no answer within {seconds:.3g} s") from error
-    return getattr(system, name)(*args, **options)
+    with known_errors():
+        if isinstance(system, AsyncFileSystem) and not system.asynchronous:
+            try:
+                return sync(system.loop, getattr(system, f"_{name}"), *args, timeout=seconds, **options)
+            except TimeoutError as error:
+                raise TimeoutError(f"no answer within {seconds:.3g} s") from error
+        return getattr(system, name)(*args, **options)
+
+
+@contextlib.contextmanager
+def known_errors() -> Iterator[None]:
+    """Turn what a client raises, whatever that is, into one of `refusals`.
+
+    There are dozens of file systems. Their clients have errors of their own, and some raise `TypeError` for a URL that
+    lacks a part.
+    """
+    try:
+        yield
+    except (*refusals(), ImportError, MemoryError):
+        raise
+    except Exception as error:
+        raise OSError(f"{type(error).__name__}: {one_line(error)}") from error
 
 
 def refusals() -> tuple[type[Exception], ...]:

@@ -14,7 +14,7 @@ from fsspec.implementations.local import LocalFileSystem
 from jaxinv.errors import DataError, InputError
 from jaxinv.store import remote
 from jaxinv.store.remote import code, is_failure, is_unreachable, refusals, why
-from jaxinv.utils.files import PART, create_file, replace_file
+from jaxinv.utils.files import PART, create_file, local_path, replace_file
 
 CONFLICT_WAITS = (0.2, 1.0, 3.0)  # seconds until a request that met another one is repeated
 KEPT = "what was finished is kept; put that right and run the same command again"
@@ -54,6 +54,7 @@ class Storage:
             raise InputError(f"out: {text!r} is not the name of a folder ({error}); give another one") from None
         if not text or "\0" in text:
             raise InputError(f"out: {text!r} is not the name of a folder; give another one")
+        local_path("out", self.local)
         self._system, self._name, self._root = LocalFileSystem(), str(self.local), str(self.local.absolute())
         self._buckets = False
 

@@ -2,16 +2,42 @@
 
 import contextlib
 import errno
+import glob
 import json
 import os
+import socket
 import uuid
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from jaxinv.errors import DataError, InputError
 
 PART = ".part-"  # how the name of a file begins that is not whole yet
 NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS)  # how file systems without hard links say so
+
+
+def local_path(field: str, path: str | os.PathLike[str]) -> Path:
+    """The path that a field gives, whether there is something or not.
+
+    Raises:
+      InputError: nothing can have this name: it is empty, too long, or holds a NUL.
+
+    >>> local_path("out", "a" * 300)
+    Traceback (most recent call last):
+    jaxinv.errors.InputError: out: a path of 300 letters is not allowed (File name too long); give another one
+    """
+    text = os.fspath(path)
+    if not text or "\0" in text:
+        raise InputError(f"{field}: {text!r} is not allowed; give a path")
+    try:
+        os.lstat(text)
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            many = f"a path of {len(text):,} letters"
+            raise InputError(f"{field}: {many} is not allowed ({error.strerror}); give another one") from None
+    return Path(path)
 
 
 def make_folder(path: str | os.PathLike[str]) -> Path:
@@ -30,7 +56,9 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
     return Path(path)
 
 
-def replace_file(path: Path, content: bytes, *, scratch: Path | None = None, durable: bool = False) -> None:
+def replace_file(
+    path: Path, content: bytes, *, scratch: Path | None = None, durable: bool = False, owner: str = ""
+) -> None:
     """Put a file in its place in one step: a reader, or the next run after a crash, finds the old one or the new one.
 
     Args:
@@ -38,11 +66,12 @@ def replace_file(path: Path, content: bytes, *, scratch: Path | None = None, dur
       content: all of it.
       scratch: the folder, on the same file system, where it is written first; by default its own.
       durable: wait until the disk has it, so that a power failure does not take it away either.
+      owner: how the name goes on under which it is written first.
 
     Raises:
       OSError: the disk is full or the folder cannot be written; the old file is as it was.
     """
-    part = (scratch or path.parent) / f"{PART}{uuid.uuid4().hex}"
+    part = (scratch or path.parent) / f"{PART}{owner}{uuid.uuid4().hex}"
     try:
         with part.open("xb") as file:
             file.write(content)
@@ -100,13 +129,19 @@ def _create_in_place(path: Path, content: bytes) -> bool:
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
-    """`replace_file`, with the error in words.
+    """`replace_file`, with the error in words. What processes of this machine left half written beside it is removed.
 
     Raises:
       DataError: the disk is full or the folder cannot be written; the old file is as it was.
     """
+    path, host = Path(path), f"{socket.gethostname()}-"
+    with contextlib.suppress(OSError):  # of another user, say: that does not keep this file from being written
+        for part in path.parent.glob(f"{PART}{glob.escape(host)}*"):
+            process = part.name.removeprefix(PART + host).partition("-")[0]
+            if process.isdecimal() and not psutil.pid_exists(int(process)):
+                part.unlink(missing_ok=True)
     try:
-        replace_file(Path(path), content)
+        replace_file(path, content, owner=f"{host}{os.getpid()}-")
     except OSError as error:
         raise DataError(f"{path}: cannot be written: {error.strerror}") from None
 

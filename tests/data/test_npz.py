@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from jaxinv import cli
 from jaxinv.data import load_dataset, read_npz
 from jaxinv.errors import DataError, InputError
 
@@ -226,3 +227,76 @@ def test_real_colour_images():
     assert repr(data) == "Dataset('cifar10-subset.npz': 5,085 + 1,017 images of 32×32×3, 10 classes)"
     with np.load(CIFAR) as file:
         np.testing.assert_array_equal(data.x_test, file["x_test"])
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_every_flipped_bit_of_a_header_is_one_line(tmp_path, method):
+    """Of the 128 bytes at the beginning of a member, its magic string and its header."""
+    path = write(tmp_path / "flipped.npz", method)
+    whole, begin = path.read_bytes(), 30 + len("x_train.npy")
+    assert (whole[begin:].startswith(b"\x93NUMPY")) == (method == zipfile.ZIP_STORED)
+    refused = []
+    for bit in range(1024):
+        data = bytearray(whole)
+        data[begin + bit // 8] ^= 1 << bit % 8
+        path.write_bytes(data)
+        try:
+            found = read_npz(path)
+        except DataError as error:
+            refused.append(str(error))
+        else:  # not every bit of what is packed means something
+            np.testing.assert_array_equal(found.x_train, ARRAYS["x_train"])
+    assert len(refused) == 1024 if method == zipfile.ZIP_STORED else len(refused) > 900
+    assert all(text.startswith(f"{path}: ") and "\n" not in text for text in refused)
+
+
+HEADERS = {
+    "a token without end": "{'descr': '|u1', 'shape': (1, '''",
+    "a wrong indent": "  {'a': 1}\n {",
+    "keys of two kinds": "{'descr': '|u1', 1: False, 'shape': (1,)}",
+    "unhashable": "{[]: 1}",
+    "brackets without end": "(" * 9_000,
+    "minus without end": "-" * 9_000 + "1",
+    "nested": "[" * 150 + "]" * 150,
+    "an empty type": "{'descr': [], 'fortran_order': False, 'shape': (1,)}",
+    "a type of nothing": "{'descr': ((),), 'fortran_order': False, 'shape': (1,)}",
+    "a type of short tuples": "{'descr': [('a',)], 'fortran_order': False, 'shape': (1,)}",
+    "a type that is a number": "{'descr': 7, 'fortran_order': False, 'shape': (1,)}",
+    "a huge type": "{'descr': '|V99999999999999999999', 'fortran_order': False, 'shape': (1,)}",
+    "a huge number": "{'descr': '|u1', 'fortran_order': False, 'shape': (" + "9" * 5_000 + ",)}",
+    "a comma decoded as nothing": "{'descr': ',', 'fortran_order': False, 'shape': (1,)}",
+    "a byte string": "{'descr': b'|u1', 'fortran_order': False, 'shape': (1,)}",
+    "a shape of truths": "{'descr': '|u1', 'fortran_order': False, 'shape': (True, None)}",
+    "a bad escape": "{'descr': '\\d\\N{no}', 'fortran_order': False, 'shape': (1,)}",
+    "Python 2": "{'descr': '|u1', 'fortran_order': False, 'shape': (9L,)}",
+    "no text": "\x00\xff",
+}
+
+
+@pytest.mark.parametrize("header", HEADERS.values(), ids=HEADERS)
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_crafted_header_with_the_right_checksum_is_one_line(tmp_path, header, version):
+    text = header.encode("latin1")
+    length = struct.pack("<H" if version == 1 else "<I", len(text))
+    path = write(tmp_path / "crafted.npz", x_train=b"\x93NUMPY" + bytes([version, 0]) + length + text + b"\0")
+    with pytest.raises((DataError, InputError)) as found:
+        read_npz(path)
+    assert str(found.value).startswith(f"{path}: ")
+    assert "\n" not in str(found.value)
+
+
+def test_an_array_that_the_memory_does_not_hold_is_one_line(tmp_path, monkeypatch):
+    def no_memory(*args, **options):
+        raise MemoryError
+
+    monkeypatch.setattr(np.lib.format, "read_array", no_memory)
+    with pytest.raises(DataError, match="the memory does not suffice"):
+        read_npz(write(tmp_path / "a.npz"))
+
+
+def test_names_of_members_do_not_move_the_cursor(tmp_path, capsys):
+    np.savez(tmp_path / "red.npz", **{"\x1b[31mred\x1b[0m": np.zeros(3)})  # pyright: ignore
+    assert cli.main(["run", "--dataset", str(tmp_path / "red.npz"), "--quiet", "--no-cache"]) == cli.SENSELESS
+    said = capsys.readouterr().err
+    assert "among \\x1b[31mred\\x1b[0m;" in said
+    assert said.strip().isprintable()

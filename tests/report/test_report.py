@@ -2,8 +2,12 @@
 
 import csv
 import json
+import os
 import re
 import shlex
+import socket
+import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -457,3 +461,33 @@ def test_a_runs_table_says_when_its_trials_are_too_few(trials):
     results.attrs |= {"seconds": json.dumps({"total": 1.0, "compile": 0.5, "train": 0.5}), "plan": "", "there": 0}
     said = terminal.run_table(terminal.run_summary(results.assign_attrs(computed=trials)))
     assert (f"\n{trials} trials are too few to speak; 6 or more are needed\n" in said) == (trials < 6)
+
+
+def test_csv_has_no_formulas():
+    names = ("=cmd|' /C calc'!A0", "+1", "-1", "@sum", "normal", "a=1")
+    results = study_results(Study(arms=tuple(Arm(name, preprocess="normal") for name in names), trials=3))
+    results["test_loss"].values[:] = -1.5
+    rows = list(csv.DictReader(values_csv([StoredStudy(results=results, name="=runs")]).splitlines()))
+    assert [row["arm"] for row in rows[::3]] == [*(f"'{name}" for name in names[:4]), *names[4:]]
+    assert {row["study"] for row in rows} == {"'=runs"}
+    assert {row["test_loss"] for row in rows} == {"-1.5"}  # a number
+
+
+def test_a_report_removes_what_a_killed_one_left_half_written(tmp_path):
+    write_to = tmp_path / "page"
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    script = "import os, signal, sys; from jaxinv.utils import files; from pathlib import Path\n"
+    script += "Path.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+    script += "files.write_bytes(sys.argv[1], b'half')"
+    for name in ("report.html", "report_files/a.png"):
+        (path := write_to / name).parent.mkdir(exist_ok=True, parents=True)
+        subprocess.run([sys.executable, "-c", script, str(path)], check=False)
+        assert len(list(path.parent.glob(".part-*"))) == 1
+    here = write_to / f".part-{socket.gethostname()}-{os.getpid()}-0"  # of a process that is alive
+    elsewhere = write_to / f".part-elsewhere-{dead.pid}-0"
+    here.touch()
+    elsewhere.touch()
+    results = study_results(Study(trials=3))
+    write_page(write_to, study_page([StoredStudy(results=results)]), [])
+    assert sorted(write_to.rglob(".part-*")) == sorted([here, elsewhere])

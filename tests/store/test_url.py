@@ -156,3 +156,46 @@ def test_renewed_and_lost(system: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(DataError, match="is in use by process 1 on elsewhere"):
             fill(store, 1)
     assert system.exists("/bucket/runs/x/.lock")  # it is the other's
+
+
+class Odd(fsspec.AbstractFileSystem):
+    """A file system whose client raises errors of its own."""
+
+    protocol = "odd"
+    fails = ""
+
+    class Error(Exception):
+        """As some clients have it: of no kind that anybody knows."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._check("open")
+
+    def _check(self, name: str) -> None:
+        if self.fails in (name, "all"):
+            raise Odd.Error("no\nway")
+
+    def cat_file(self, path: str, start: Any = None, end: Any = None, **options: Any) -> bytes:
+        self._check("read")
+        raise FileNotFoundError(path)
+
+    def ls(self, path: str, detail: bool = True, **options: Any) -> list[Any]:
+        self._check("list")
+        return []
+
+    def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **options: Any) -> None:
+        self._check("write")
+
+
+@pytest.mark.parametrize("fails", ["open", "read", "list", "write"])
+def test_any_error_of_a_client_is_one_line(monkeypatch: pytest.MonkeyPatch, fails: str) -> None:
+    monkeypatch.setitem(registry, "odd", Odd)
+    monkeypatch.setattr(Odd, "cachable", False)
+    monkeypatch.setattr(Odd, "fails", fails)
+    with pytest.raises((InputError, DataError), match=r"odd://a.*\(Error: no way\)"):
+        open_store("odd://a/b")
+
+
+def test_a_url_that_lacks_a_part_is_one_line() -> None:
+    with pytest.raises(InputError, match=r"out: 'github://a' cannot be opened \(TypeError: .*\); give another place"):
+        check_can_hold("github://a", make_study())

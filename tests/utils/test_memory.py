@@ -5,6 +5,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from jaxinv.engine import setup
+from jaxinv.errors import DataError
 from jaxinv.utils import memory
 from jaxinv.utils.memory import available_bytes
 
@@ -27,3 +29,18 @@ def test_a_container_has_what_its_limit_leaves(
     values = psutil.virtual_memory()._replace(available=5000)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: values)
     assert available_bytes() == free
+
+
+@pytest.mark.skipif(memory.resource is None, reason="no limits")
+def test_a_process_has_what_its_own_limit_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    used = psutil.Process().memory_info().vms
+    monkeypatch.setattr("resource.getrlimit", lambda which: (used + 2**20, -1))
+    assert available_bytes() <= 2**20
+    monkeypatch.setattr("resource.getrlimit", lambda which: (2**20, -1))
+    assert available_bytes() == 0
+    with pytest.raises(
+        DataError, match=r"memory: ulimit -v allows 0.0 GiB, with which JAX aborts; allow 2 GiB or more"
+    ):
+        setup.configure(cache=False)
+    monkeypatch.setattr("resource.getrlimit", lambda which: (-1, -1))
+    assert memory.address_limit() is None

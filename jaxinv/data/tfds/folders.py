@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jaxinv.errors import DataError, InputError
+from jaxinv.utils.files import local_path
 
 DESCRIPTIONS = ("dataset_info.json", "features.json")  # what makes a folder a prepared dataset
 
@@ -54,7 +55,7 @@ def data_root(data_dir: str | os.PathLike[str] | None) -> Path:
     text = os.fspath(given)
     if not isinstance(text, str) or not text or "\0" in text or "://" in text:
         raise InputError(f"data_dir: {text!r} is not allowed; give a local folder")
-    root = Path(os.path.expanduser(text))
+    root = local_path("data_dir", os.path.expanduser(text))
     if root.exists() and not root.is_dir():
         raise InputError(f"data_dir: {text!r} is not allowed; give a folder")
     return root

@@ -3,7 +3,6 @@
 import os
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from jaxinv.data import load_dataset
@@ -12,7 +11,7 @@ from jaxinv.experiments.claims.page import BADGES, badge, ci95, claim_section, c
 from jaxinv.experiments.claims.running import run_claims
 from jaxinv.report.pages import closing_blocks
 from jaxinv.report.sections import Block, Code, Link, Page, Section, Table, slug
-from jaxinv.utils.files import make_folder, write_json
+from jaxinv.utils.files import local_path, make_folder, write_json
 from jaxinv.utils.tables import text_table
 from jaxinv.utils.text import dataset_label
 
@@ -41,7 +40,7 @@ def run_claims_on(
     folders = [slug(label.lower()) for label in labels]
     if len(set(folders)) < len(folders):
         raise InputError(f"dataset: {', '.join(datasets)} has a dataset twice; give each once")
-    root = Path(out)
+    root = local_path("out", out)
     if root.exists() and not root.is_dir():
         raise InputError(f"out: {root} is not a folder; give a new one")
     if root.is_dir() and any(root.iterdir()) and not any((root / folder).is_dir() for folder in folders):

@@ -22,6 +22,7 @@ from jaxinv.errors import InputError
 from jaxinv.results.cells import Cell, best_rates, cell, mean_over_steps
 from jaxinv.results.schema import join
 from jaxinv.study import Study
+from jaxinv.utils.files import local_path
 from jaxinv.utils.progress import Report
 
 
@@ -119,7 +120,7 @@ class StudyCache:
         data_dir: str | None = None,
     ) -> None:
         self.dataset, self.quick, self.seed = dataset, quick, seed
-        self.out = None if out is None else Path(out)
+        self.out = None if out is None else local_path("out", out)
         self.chunk, self.devices, self.progress, self.data_dir = chunk, devices, progress, data_dir
         self.results: dict[str, xr.Dataset] = {}
         self.per_trial_results: dict[str, PerTrial] = {}

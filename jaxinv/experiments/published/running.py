@@ -13,7 +13,7 @@ from jaxinv.errors import InputError, unknown
 from jaxinv.experiments.published.experiment import Experiment, Plan, Runs, Size
 from jaxinv.experiments.published.judging import judge
 from jaxinv.study import Study
-from jaxinv.utils.files import write_json
+from jaxinv.utils.files import local_path, write_json
 from jaxinv.utils.progress import Report
 
 SUMMARY = "summary.json"
@@ -58,7 +58,7 @@ def run_experiment(
         DataError: data, disk or memory failed; what was finished is safe.
     """
     started = time.monotonic()
-    experiment, folder = get_experiment(name), Path(out)
+    experiment, folder = get_experiment(name), local_path("out", out)
     plans = experiment.studies(size)
     plans = {name: _grown(folder / name, plan) for name, plan in plans.items()}
     check_folder(folder, {name: plan.study for name, plan in plans.items()})

@@ -3,7 +3,6 @@
 import os
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from jaxinv import store
@@ -12,7 +11,7 @@ from jaxinv.errors import InputError
 from jaxinv.experiments.recommendation.cells import LIGHTS, MODELS, Cell, Protocol
 from jaxinv.experiments.recommendation.judging import headline, judge_cell
 from jaxinv.results.cells import best_rates
-from jaxinv.utils.files import make_folder, write_json
+from jaxinv.utils.files import local_path, make_folder, write_json
 from jaxinv.utils.progress import Report
 from jaxinv.utils.text import dataset_label
 
@@ -52,7 +51,7 @@ def recommend(
     for light in lights:
         if light not in LIGHTS:
             raise InputError(f"light: {light!r} is not allowed; give some of {', '.join(LIGHTS)}")
-    root = Path(out)
+    root = local_path("out", out)
     data = protocol.data
     cells = [Cell(model=model, light=light, images=count) for model in models for light in lights for count in images]
     wanted = {root / f"{cell.name}-rates": protocol.pilot_study(cell) for cell in cells}
