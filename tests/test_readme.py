@@ -1,4 +1,4 @@
-"""The README: every block runs, every table is the program's own."""
+"""README and documentation: every block runs, every table is the program's own. (Sphinx runs the other cells.)"""
 
 import importlib
 import os
@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -19,11 +20,19 @@ from jaxinv.experiments.claims.running import CLAIMS
 from tests.datasets import tiny
 
 ROOT = Path(__file__).parents[1]
-TEXT = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
-PYTHON = [code for language, code in BLOCKS if language == "python"]
-SHELL = [code for language, code in BLOCKS if language == "bash" and "pip install" not in code]
+PAGES = {path: path.read_text() for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))}
 
+
+def blocks(path: str, language: str) -> list[str]:
+    """The code in a page, block by block."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", PAGES[ROOT / path], re.MULTILINE | re.DOTALL)
+
+
+PYTHON = blocks("README.md", "python")
+WATCH = blocks("docs/howto/watch.md", "python")
+OTHERS = ("tutorial", "howto/arm", "howto/many-machines", "howto/report", "howto/stop-early", "howto/stored-runs")
+SHELL = {f"README {i}": code for i, code in enumerate(blocks("README.md", "bash")) if "pip install" not in code}
+SHELL |= {page: "\n".join(blocks(f"docs/{page}.md", "bash")) for page in OTHERS}  # in one folder, in order
 
 TRACKERS = ("wandb", "mlflow", "tensorboardX")
 
@@ -38,7 +47,7 @@ def test_python_blocks_run_in_order(tmp_path: Path) -> None:
     for tracker in TRACKERS:
         shutil.copy(ROOT / "tests" / "trackers" / f"{tracker}.py", tmp_path)
     script = tmp_path / "readme.py"
-    script.write_text("\n".join(PYTHON))
+    script.write_text("\n".join([*PYTHON, *WATCH]))
     subprocess.run([sys.executable, script], cwd=tmp_path, env=environment(tmp_path), check=True, timeout=600)
 
 
@@ -58,7 +67,7 @@ def test_trackers_are_told_every_block(name: str, monkeypatch: pytest.MonkeyPatc
     run = ji.run
     monkeypatch.setattr(ji, "run", lambda _, **options: run(study, chunk=2, **options))
     monkeypatch.setattr(trial_runner, "store_block_length", lambda *arguments: 2)
-    (code,) = (code for code in PYTHON if re.search(rf"^(import|from) {name}\b", code, re.MULTILINE))
+    (code,) = (code for code in WATCH if re.search(rf"^(import|from) {name}\b", code, re.MULTILINE))
     names: dict[str, Any] = {"ji": ji, "study": study}
     exec(code, names)
     counts = np.diff([0, *(done for done, _ in tracker.LOGGED)])
@@ -73,10 +82,10 @@ def test_trackers_are_told_every_block(name: str, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("code", SHELL, ids=lambda code: code.split("\n")[0][:60])
-def test_shell_blocks_run(tmp_path: Path, code: str) -> None:
+@pytest.mark.parametrize("where", SHELL)
+def test_shell_blocks_run(tmp_path: Path, where: str) -> None:
     done = subprocess.run(
-        ["bash", "-euc", code], cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, timeout=300
+        ["bash", "-euc", SHELL[where]], cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
@@ -87,11 +96,25 @@ def test_shell_blocks_run(tmp_path: Path, code: str) -> None:
 )
 def test_tables_list_every_name_with_its_line(names: dict[str, str]) -> None:
     for name, line in names.items():
-        assert f"| `{name}` | {line} |" in TEXT
+        assert any(f"| `{name}` | {line} |" in text for text in PAGES.values())
 
 
 def test_the_answer_has_a_line_for_every_claim() -> None:
     for claim in CLAIMS.values():
-        line = next((line for line in TEXT.splitlines() if line.startswith(f"| {claim.statement} | ")), "")
+        line = next((line for line in PAGES[ROOT / "docs/claims.md"].splitlines() if line.startswith(f"| {claim.statement} | ")), "")
         assert line.count(" | ") == 3, claim.name
         assert line.split(" | ")[1].strip("*") in ("supported", "refuted", "inconclusive")
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_to_files(path: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", PAGES[path]):
+        assert (path.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("module", [ji, ji.stats, ji.plots, ji.theory, ji.claims], ids=lambda module: module.__name__)
+def test_the_reference_has_every_public_name(module: ModuleType) -> None:
+    reference = "\n".join(text for path, text in PAGES.items() if path.parent.name == "api")
+    for name in module.__all__:
+        if not isinstance(getattr(module, name), ModuleType):
+            assert re.search(rf":: jaxinv(\.[\w.]+)?\.{name}$", reference, re.MULTILINE), name
