@@ -113,6 +113,29 @@ EXPERIMENTS: dict[str, str] = {
 }
 """Published experiments that can be replicated."""
 
+CLAIMS = (
+    "inverting-lowers-accuracy",
+    "zero-pixels-never-move",
+    "border-up-centre-down",
+    "same-functions",
+    "training-finds-others",
+    "border-explains-it",
+    "inverting-hurts-a-convnet",
+    "centring-removes-it",
+    "batch-norm-removes-it",
+    "batch-norm-needs-no-mean",
+    "learning-rate-explains-it",
+    "matter-of-time",
+    "channel-mean-helps",
+    "pixel-mean-helps",
+    "channel-as-good-as-pixel",
+    "deviation-widens-rates",
+    "per-image-changing-light",
+    "per-image-steady-light",
+    "zeros-train-faster",
+)
+"""Claims of the two discussions; `experiments.claims` has what each says."""
+
 DATASETS: dict[str, str] = {
     "mnist": "70,000 handwritten digits, bundled: 55,000 to train on (the tutorial's split), 10,000 to test on",
     "tfds:<name>": "any fixed-size single-label image dataset of tensorflow-datasets, such as tfds:fashion_mnist",

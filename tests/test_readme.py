@@ -85,7 +85,12 @@ def test_trackers_are_told_every_block(name: str, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("where", SHELL)
 def test_shell_blocks_run(tmp_path: Path, where: str) -> None:
     done = subprocess.run(
-        ["bash", "-euc", SHELL[where]], cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, timeout=300
+        ["bash", "-euc", SHELL[where]],
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
@@ -101,7 +106,14 @@ def test_tables_list_every_name_with_its_line(names: dict[str, str]) -> None:
 
 def test_the_answer_has_a_line_for_every_claim() -> None:
     for claim in CLAIMS.values():
-        line = next((line for line in PAGES[ROOT / "docs/claims.md"].splitlines() if line.startswith(f"| {claim.statement} | ")), "")
+        line = next(
+            (
+                line
+                for line in PAGES[ROOT / "docs/claims.md"].splitlines()
+                if line.startswith(f"| {claim.statement} | ")
+            ),
+            "",
+        )
         assert line.count(" | ") == 3, claim.name
         assert line.split(" | ")[1].strip("*") in ("supported", "refuted", "inconclusive")
 

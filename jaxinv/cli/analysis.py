@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from jaxinv.cli.options import Dir, Flag, Output, optional
+from jaxinv.cli.options import Dir, Flag, Output, one, optional, several
 from jaxinv.cli.output import print_json
 from jaxinv.errors import InputError
 
@@ -14,6 +14,18 @@ if TYPE_CHECKING:
     from jaxinv.stats import Comparison, Comparisons
 
 LearningRate = Annotated[float | None, optional("FLOAT", "the run's only one")]
+LearningRates = Annotated[tuple[float, ...] | None, several(float), optional("FLOAT [FLOAT]", "the run's only one")]
+Step = Annotated[int | None, one(int), optional("INT", "the last")]
+Metric = Annotated[str, tyro.conf.arg(metavar="NAME")]
+
+
+def rate_or_pair(rates: tuple[float, ...] | None) -> float | tuple[float, float] | None:
+    """One learning rate, or one for each of two arms."""
+    if rates is None or len(rates) == 2:
+        return rates
+    if len(rates) != 1:
+        raise InputError(f"learning_rate: {len(rates)} given; give one, or one for each of two arms")
+    return rates[0]
 
 
 @dataclass(kw_only=True)
@@ -29,9 +41,11 @@ class Compare(Output):
     """Names of two arms; or the folder of another run of the same trials, to compare each arm that both have."""
     arm: Annotated[str | None, optional("NAME", "each that both have")] = None
     """Name of the arm to compare in two runs."""
-    learning_rate: LearningRate = None
-    """Learning rate at which to compare."""
-    metric: Annotated[str, tyro.conf.arg(metavar="NAME")] = "accuracy"
+    learning_rate: LearningRates = None
+    """Learning rate at which to compare, or one for each of two arms."""
+    step: Step = None
+    """Evaluated step at which to compare."""
+    metric: Metric = "accuracy"
     """Metric to compare: accuracy, test_loss, train_loss, or one of your own."""
     margin: Annotated[float | None, optional("FLOAT", "no such test")] = None
     """Also test whether the arms are equivalent within this margin."""
@@ -44,7 +58,7 @@ class Compare(Output):
     each_rate: Flag = False
     """Compare all pairs at every learning rate, as one family of tests."""
     out: Annotated[str | None, optional("FILE", "no figure")] = None
-    """Image file (.png or .svg) for a forest plot of the comparisons."""
+    """Image file (.png, .svg or .pdf) for a forest plot of the comparisons."""
 
     def __call__(self) -> None:
         made = self.comparison()
@@ -63,7 +77,8 @@ class Compare(Output):
         from jaxinv import stats, store
 
         options: dict[str, Any] = {
-            "learning_rate": "each" if self.each_rate else self.learning_rate,
+            "learning_rate": "each" if self.each_rate else rate_or_pair(self.learning_rate),
+            "step": self.step,
             "metric": self.metric,
             "margin": self.margin,
             "alpha": self.alpha,
@@ -105,10 +120,14 @@ class Power(Output):
     """Folder of the pilot: a stored run of the same study with few trials."""
     arms: Annotated[tuple[str, str], tyro.conf.Positional, tyro.conf.arg(metavar="ARM ARM")]
     """Names of two arms."""
-    learning_rate: LearningRate = None
-    """Learning rate at which to compare."""
+    learning_rate: LearningRates = None
+    """Learning rate at which to compare, or one for each arm."""
+    step: Step = None
+    """Evaluated step at which to compare."""
+    metric: Metric = "accuracy"
+    """Metric to compare: accuracy, test_loss, train_loss, or one of your own."""
     effect: Annotated[float | None, optional("FLOAT", "the difference in the pilot")] = None
-    """Difference in mean accuracy to detect."""
+    """Difference in the metric's mean to detect."""
     target: float = 0.8
     """Power: the probability of detecting that difference."""
     alpha: float = 0.05
@@ -123,12 +142,13 @@ class Power(Output):
 
         checks.probability("target", self.target)
         results = store.load(self.folder)
-        pairs = stats.paired_trials(results, *self.arms, learning_rate=self.learning_rate)
+        where: dict[str, Any] = {"step": self.step, "metric": self.metric}
+        pairs = stats.paired_trials(results, *self.arms, learning_rate=rate_or_pair(self.learning_rate), **where)
         d = pairs.a - pairs.b
         if few := too_few(d.size):
             raise InputError(f"pilot: {few}; run more trials")
         needed = stats.trials_needed(d, power=self.target, alpha=self.alpha, effect=self.effect)
-        step = grain(results, "accuracy")
+        step = grain(results, self.metric)
         stopping = stats.stopping_time(d, effect=self.effect, confidence=1 - self.alpha, grain=step)
         if self.json:
             print_json(needed.to_dict() | {"stopping": stopping.to_dict()})

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from jaxinv import registry
 from jaxinv.cli.options import DataDir, Dir, Flag, Machine, Output, StudyInput, one, optional, several
 from jaxinv.cli.output import keep_stdout, print_json
 from jaxinv.cli.stopping import resumable
@@ -131,8 +132,15 @@ class Claims(Machine, Output):
     Example: jaxinv claims --quick
     """
 
-    names: Annotated[tuple[str, ...], tyro.conf.Positional, optional("[NAME ...]", "all")] = ()
-    """Names of the claims to test."""
+    names: Annotated[
+        tuple[str, ...],
+        tyro.conf.Positional,
+        tyro.conf.arg(
+            metavar="[NAME ...]",
+            help=f"Claims to test: {', '.join(registry.CLAIMS)}.",
+            help_behavior_hint="(default: all)",
+        ),
+    ] = ()
     quick: Flag = False
     """Run few trials. This takes about a minute; where they do not suffice, the verdict is "inconclusive"."""
     dataset: Annotated[tuple[str, ...], several(str), optional("NAME [NAME ...]", "mnist")] = ("mnist",)

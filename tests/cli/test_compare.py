@@ -114,3 +114,21 @@ def test_power_of_arms_of_any_kind(capsys, tmp_path):
     )
     assert status == cli.DONE
     assert json.loads(out)["sd"] == pytest.approx((values[0, 1] - values[1, 1]).std(ddof=1))
+
+
+def test_two_arms_have_a_learning_rate_each_at_an_earlier_step(capsys, tmp_path):
+    study = Study(trials=9, arms=ARMS, learning_rate=(0.1, 0.5), steps=20, eval_every=10)
+    results = study_results(study)
+    store_results(tmp_path, study, results)
+    where = ["--learning-rate", 0.5, 0.1, "--step", 10, "--metric", "test_loss", "--json"]
+    loss = results.test_loss.values.astype(np.float64)[..., 0]
+    d = loss[0, 1] - loss[2, 0]
+    status, out, err = call(capsys, "compare", tmp_path, "normal", "raw", *where)
+    assert (status, err) == (cli.DONE, "")
+    assert json.loads(out)["difference"] == pytest.approx(d.mean())
+    status, out, err = call(capsys, "power", tmp_path, "normal", "raw", *where)
+    assert (status, err) == (cli.DONE, "")
+    assert json.loads(out)["sd"] == pytest.approx(d.std(ddof=1))
+    status, _, err = call(capsys, "compare", tmp_path, "normal", "raw", "--learning-rate", 0.1, 0.5, 0.1)
+    assert status == cli.SENSELESS
+    assert err == "jaxinv: learning_rate: 3 given; give one, or one for each of two arms\n"

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from jaxinv import registry
 from jaxinv.data import Dataset
 from jaxinv.experiments import claims
 from jaxinv.experiments.claims import light, rates, studies, timing
@@ -67,6 +68,7 @@ def moves(border: float, centre: tuple[float, float], trials: int = 10) -> np.nd
 
 def test_every_claim_says_what_it_is():
     assert set(claims.CLAIMS) == WIDE
+    assert tuple(claims.CLAIMS) == registry.CLAIMS
     for name, claim in claims.CLAIMS.items():
         assert name == claim.name
         assert re.fullmatch("[a-z]+(-[a-z]+)*", name)
