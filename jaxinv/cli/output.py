@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 import textwrap
 from typing import Any
@@ -17,6 +18,18 @@ def print_names(names: dict[str, str]) -> None:
     width = max(map(len, names))
     for name, line in names.items():
         print(f"{name:{width}}  {line}")
+
+
+COLOURS = {"supported": 32, "holds": 32, "refuted": 31, "does not hold": 31, "inconclusive": 33, "open": 33}
+"""Of verdicts, as terminals number them: green, red, yellow."""
+
+
+def print_verdicts(text: str) -> None:
+    """Tables with verdicts, which a terminal shows in colour. https://no-color.org turns that off."""
+    if sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb":
+        cell = rf"(?<=  )({'|'.join(COLOURS)})(?=  |$)"  # between the gaps of columns
+        text = re.sub(cell, lambda found: f"\x1b[{COLOURS[found[0]]}m{found[0]}\x1b[0m", text, flags=re.MULTILINE)
+    print(text)
 
 
 def fill(text: str) -> str:

@@ -8,7 +8,7 @@ import tyro
 
 from jaxinv import registry
 from jaxinv.cli.options import DataDir, Flag, Machine, Output, one, optional, several
-from jaxinv.cli.output import fill, print_json, print_names
+from jaxinv.cli.output import fill, print_json, print_names, print_verdicts
 from jaxinv.cli.stopping import resumable
 from jaxinv.errors import InputError, unknown
 
@@ -86,7 +86,7 @@ class Replicate(Machine, Output):
         if self.json:
             print_json(summary)
             return
-        print(page.text(summary, running.get_experiment(self.name)))
+        print_verdicts(page.text(summary, running.get_experiment(self.name)))
         print(f"\n{summary['seconds']['total']:.0f} s. Report: {out}/report.html, beside results and summary.json.")
 
     def size(self) -> "Size":

@@ -8,7 +8,7 @@ import tyro
 
 from jaxinv import registry
 from jaxinv.cli.options import DataDir, Dir, Flag, Machine, Output, StudyInput, one, optional, several
-from jaxinv.cli.output import keep_stdout, print_json
+from jaxinv.cli.output import keep_stdout, print_json, print_verdicts
 from jaxinv.cli.stopping import resumable
 from jaxinv.engine.launchers import parse_share
 from jaxinv.errors import InputError
@@ -175,7 +175,7 @@ class Claims(Machine, Output):
         if self.json:
             print_json(result)
         else:
-            print(text)
+            print_verdicts(text)
             print(f"\nReport: {self.out}/report.html")
 
 

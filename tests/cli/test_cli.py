@@ -1,8 +1,10 @@
 """The command line as its users meet it: what it prints where, its exit status, and what bad input gets."""
 
 import contextlib
+import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +18,7 @@ import pytest
 import jaxinv
 import jaxinv as ji
 from jaxinv import cli
+from jaxinv.cli import output
 from jaxinv.cli.options import StudyFlags
 from jaxinv.cli.stopping import Interrupted, resumable
 from jaxinv.study import Study
@@ -427,6 +430,28 @@ def test_help_is_shown_on_any_terminal(arguments: list[str], name: str, value: s
     assert done.stdout.startswith("usage: jaxinv ")
     assert all(command in done.stdout for command in cli.COMMANDS)
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("terminal", "environment", "coloured"),
+    [(True, {}, True), (False, {}, False), (True, {"NO_COLOR": "1"}, False), (True, {"TERM": "dumb"}, False)],
+)
+def test_a_terminal_shows_verdicts_in_colour(
+    monkeypatch: pytest.MonkeyPatch, terminal: bool, environment: dict[str, str], coloured: bool
+) -> None:
+    stream = io.StringIO()
+    stream.isatty = lambda: terminal
+    monkeypatch.setattr("sys.stdout", stream)
+    for name in ("NO_COLOR", "TERM"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    text = "a-claim  supported      0.5\nanother  does not hold  0.1\nIt holds."
+    output.print_verdicts(text)
+    plain = re.sub("\x1b\\[[0-9]+m", "", stream.getvalue())
+    assert plain == text + "\n"
+    assert stream.getvalue().count("\x1b[32m") == coloured
+    assert stream.getvalue().count("\x1b[31m") == coloured
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
