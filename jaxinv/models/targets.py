@@ -28,6 +28,7 @@ class Target:
       scale_after: where an arm has one scale for all pixels, multiply after the first product, and not its weights.
       offset: what a folded offset adds, W·o, as a matrix product, or as a sum that is fused into the pass over W.
       spread_classes: write sums and maxima over so few classes out, so that one pass over the logits finds them all.
+      labels_first: gather the labels of all updates before the training loop.
       unroll: updates that one trip of the training loop makes, where they are many.
     """
 
@@ -41,6 +42,7 @@ class Target:
     scale_after: bool
     offset: Literal["product", "sum"]
     spread_classes: int
+    labels_first: bool
     unroll: int
 
 
@@ -55,6 +57,7 @@ CPU = Target(
     scale_after=False,
     offset="product",
     spread_classes=0,
+    labels_first=False,
     unroll=1,
 )
 GPU = Target(
@@ -68,6 +71,7 @@ GPU = Target(
     scale_after=True,
     offset="sum",
     spread_classes=16,
+    labels_first=True,
     unroll=5,
 )
 TPU = Target(
@@ -81,6 +85,7 @@ TPU = Target(
     scale_after=True,
     offset="sum",
     spread_classes=16,
+    labels_first=True,
     unroll=1,
 )
 

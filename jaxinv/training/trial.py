@@ -122,12 +122,11 @@ class Trial:
         optimizer = self.optimizer(learning_rate)
         steps = first_step + jnp.arange(self.eval_every, dtype=jnp.int32)
         batches = training_batches(key, steps, self.batch_size, len(data.x_train), self.train_examples)
-        labels = data.y_train[batches]
-        if self.label_noise:
-            labels = noisy_labels(key, batches, labels, self.label_noise, len(data.x_train), self.model.classes)
+        labels = self._labels(key, batches, data) if targets.current().labels_first else None
 
-        def update(state: TrainState, now: tuple[jax.Array, ...]) -> tuple[TrainState, jax.Array]:
+        def update(state: TrainState, now: tuple[Any, ...]) -> tuple[TrainState, jax.Array]:
             step, batch, labels = now
+            labels = self._labels(key, batch, data) if labels is None else labels
             images = self._images(key, step, batch, data)
             noise = jax.random.fold_in(keys.stream(key, "model"), step)
 
@@ -229,6 +228,13 @@ class Trial:
     def first_steps(self) -> jax.Array:
         """The steps from which each stretch of training between two evaluations begins: int32 [E]."""
         return jnp.arange(0, self.steps, self.eval_every, dtype=jnp.int32)
+
+    def _labels(self, key: jax.Array, batch: jax.Array, data: Data) -> jax.Array:
+        """The labels of some examples."""
+        labels = data.y_train[batch]
+        if self.label_noise:
+            labels = noisy_labels(key, batch, labels, self.label_noise, len(data.x_train), self.model.classes)
+        return labels
 
     def _images(self, key: jax.Array, step: jax.Array, batch: jax.Array, data: Data) -> jax.Array:
         """The images of one step."""
