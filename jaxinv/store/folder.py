@@ -256,7 +256,7 @@ def free_disk_bytes(folder: str | os.PathLike[str]) -> int | None:
 
 def _check_path(root: Path) -> None:
     try:
-        if os.path.lexists(root) and not root.is_dir():
+        if not root.is_dir() and os.path.lexists(root) and not root.is_dir():  # a worker may have made it just now
             raise InputError(f"out: {str(root)!r} is not a folder; give a new or an empty one")
         near = root
         while not os.path.lexists(near):

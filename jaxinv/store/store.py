@@ -220,7 +220,7 @@ class Store:
         """Let the run end with its first trials, all of which are finished.
 
         Whatever stops this, opening and ending the run once more completes it; workers may do it at the same time.
-        Later trials that are finished as well are not seen any more, unless the run is grown.
+        Later trials are forgotten: they are of blocks that were under way.
 
         Args:
           trials: how many.
@@ -233,6 +233,9 @@ class Store:
             if mark is not None and mark.filled > last + 1:
                 changed = weights(index * self.block, last + 1) if self.schema.pixel_weights else None
                 self._blocks.shorten(index, mark, last + 1, changed)
+            for later in range(index + 1, len(self._filled.sizes)):
+                if self._filled.filled[later]:
+                    self._blocks.drop(later)
         self._study = self._study.replace(trials=trials)
         self.attrs |= {"study": self._study.to_json(), UNTIL: record}
         self._lay_out_for(self.schema.with_trials(trials))

@@ -156,7 +156,9 @@ def test_it_resumes_to_the_same_end_and_then_does_nothing(tmp_path: Path, whole:
 
 @pytest.mark.usefixtures("_small_blocks")
 @pytest.mark.parametrize("step", ["shorten", "lay_out"])
-def test_it_ends_though_it_is_killed_while_it_ends(step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_ends_though_it_is_killed_while_it_ends(
+    step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """As a worker does whose own blocks were the last: a block that is full has to be cut."""
     full = ji.run(STUDY.replace(trials=MOST), chunk=20)
     n = recomputed(full, NARROW)[0]
@@ -188,6 +190,12 @@ def test_it_ends_though_it_is_killed_while_it_ends(step: str, tmp_path: Path, mo
     fixed = ji.run(STUDY.replace(trials=n), chunk=20)
     np.testing.assert_allclose(results.weight_delta, fixed.weight_delta, rtol=1e-5)
     xr.testing.assert_identical(ji.load(tmp_path / "run").accuracy, results.accuracy)
+    blocks = {int(path.name.split(".")[3]) for path in (tmp_path / "run" / "results.zarr" / "accuracy").glob("c.*")}
+    assert blocks == set(range(-(-n // 20)))
+    grown = ji.run(STUDY.replace(trials=n + 25), chunk=20, out=tmp_path / "run")
+    xr.testing.assert_equal(grown.accuracy, full.accuracy.isel(trial=slice(n + 25)))
+    assert grown.attrs["computed"] == 25
+    assert not caplog.records
 
 
 @pytest.mark.slow
