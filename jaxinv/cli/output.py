@@ -37,9 +37,12 @@ def fill(text: str) -> str:
     return textwrap.fill(text, 80)
 
 
-def keep_stdout() -> None:
-    """Keep standard output for Python's own prints: what libraries in C++ write there goes to standard error."""
+def keep_stdout(*, quiet: bool = False) -> None:
+    """Keep standard output for Python's own prints: what libraries in C++ write there goes to standard error.
+
+    With `quiet` it goes nowhere.
+    """
     sys.stdout.flush()
     encoding, errors = sys.stdout.encoding, sys.stdout.errors
     sys.stdout = os.fdopen(os.dup(1), "w", buffering=1, encoding=encoding, errors=errors)
-    os.dup2(2, 1)
+    os.dup2(os.open(os.devnull, os.O_WRONLY) if quiet else 2, 1)

@@ -1,6 +1,7 @@
 """What happens when Ctrl-C or SIGTERM stops a run."""
 
 import contextlib
+import os
 import signal
 from collections.abc import Iterator
 from typing import Any
@@ -14,11 +15,12 @@ class Interrupted(Exception):
 
     def __init__(self, folder: str | None) -> None:
         self.folder = folder
-        kept = (
-            f"finished trials are safe in {folder}; the same command goes on from there"
-            if folder
-            else "nothing was stored"
-        )
+        if not folder:
+            kept = "nothing was stored"
+        elif "://" in folder or os.path.isdir(os.path.expanduser(folder)):
+            kept = f"finished trials are safe in {folder}; the same command goes on from there"
+        else:
+            kept = f"there is no folder {folder}; if it was renamed or moved, put it back, and the same command goes on"
         super().__init__(f"interrupted: {kept}")
 
 

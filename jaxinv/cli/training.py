@@ -119,7 +119,7 @@ class Run(Machine, Output, StudyInput):
             return True
         from jaxinv.engine import distributed
 
-        keep_stdout()
+        keep_stdout(quiet=self.quiet)
         distributed.start(self.coordinator, self.num_processes, self.process_id)
         joined = distributed.joined_share()
         return joined is None or joined[0] == 0

@@ -4,8 +4,9 @@ A folder holds `study.json` and `results.zarr`, a Zarr store that xarray opens a
 which trials are finished; the others are NaN, but for those that were being written when a process died.
 """
 
+from jaxinv.store.access import check_can_hold, free_disk_bytes
 from jaxinv.store.adding import Adding, lacks_arms
-from jaxinv.store.folder import check_can_hold, free_disk_bytes, planned_trials
+from jaxinv.store.folder import planned_trials
 from jaxinv.store.merging import merge
 from jaxinv.store.question import begun_for, end_of
 from jaxinv.store.reading import count_finished, describe_progress, load, read_networks

@@ -3,9 +3,7 @@
 import dataclasses
 import json
 import os
-import shutil
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxinv.errors import DataError, InputError
@@ -227,53 +225,3 @@ def _kept(schema: Schema) -> str:
 
 def _show(fields: dict[str, Any], name: str) -> str:
     return json.dumps(fields[name]) if name in fields else "nothing"
-
-
-def check_can_hold(folder: str | os.PathLike[str], study: Study, *, fingerprint: str | None = None) -> None:
-    """Refuse a folder that cannot take a study's results, before anything is computed; touches nothing.
-
-    Raises:
-      InputError: it is no folder, is not writable, or holds something else, another study or more trials.
-      DataError: it holds results whose study cannot be read any more.
-    """
-    storage = Storage(folder)
-    if storage.local:
-        _check_path(storage.local)
-    stored = inspect(storage)
-    if stored is not None:
-        check_study(storage, stored, study, fingerprint)
-    if storage.local:
-        _check_access(storage.local)
-
-
-def free_disk_bytes(folder: str | os.PathLike[str]) -> int | None:
-    """Free bytes where a folder is, or will be; None for a URL, whose store does not say."""
-    place = Storage(folder).local
-    if place is None:
-        return None
-    return shutil.disk_usage(next(near for near in (place, *place.absolute().parents) if near.exists())).free
-
-
-def _check_path(root: Path) -> None:
-    try:
-        if not root.is_dir() and os.path.lexists(root) and not root.is_dir():  # a worker may have made it just now
-            raise InputError(f"out: {str(root)!r} is not a folder; give a new or an empty one")
-        near = root
-        while not os.path.lexists(near):
-            near = near.parent
-    except OSError as error:  # a name that is too long, say
-        raise InputError(
-            f"out: {str(root)!r} is not the name of a folder ({error.strerror}); give another one"
-        ) from None
-    if not near.is_dir():
-        raise InputError(f"out: {str(near)!r} is not a folder; give another one than {str(root)!r}")
-
-
-def _check_access(root: Path) -> None:
-    results = root / ROOT
-    if results.is_symlink():  # it would be another folder's, whose lock would not be asked for
-        raise InputError(f"out: {str(results)!r} is a link; give the folder that it is in, or another one")
-    near = next(place for place in (root, *root.parents) if place.exists())
-    for place in (near, results):
-        if place.exists() and not os.access(place, os.W_OK | os.X_OK):
-            raise InputError(f"out: {str(place)!r} cannot be written to; give another folder")

@@ -3,8 +3,9 @@
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import xarray as xr
@@ -15,10 +16,13 @@ from jaxinv.results.schema import WeightSum
 from jaxinv.store.arrays import ROOT, Arrays, Damaged, Missing
 from jaxinv.store.blocks import Blocks
 from jaxinv.store.folder import Stored, inspect
-from jaxinv.store.hierarchy import MARK, STUDY, problems
+from jaxinv.store.hierarchy import MARK, ROOT_DOCUMENT, STUDY, problems
 from jaxinv.store.storage import Storage, Unreadable
 
 LAZY_BYTES = 1 << 28
+READ_WAITS = (0.05, 0.1, 0.2, 0.4, 0.8)  # seconds until a run that grows is read again
+
+Found = TypeVar("Found")
 
 
 @contextlib.contextmanager
@@ -39,8 +43,13 @@ def load(folder: str | os.PathLike[str]) -> xr.Dataset:
 
     Raises:
       InputError: the folder holds no results.
-      DataError: a file is damaged; the message names it. The command that made it computes what is damaged again.
+      DataError: a file is damaged; the message names it. The command that made it computes what is damaged again. Or
+        the run grew while it was read, several times.
     """
+    return settled(folder, lambda: _load(folder))
+
+
+def _load(folder: str | os.PathLike[str]) -> xr.Dataset:
     storage, stored, blocks = open_run(folder)
     trials = blocks.schema.trials
     with naming(storage):
@@ -66,8 +75,14 @@ def read_networks(
 
     Raises:
       InputError: the folder holds no results, or a trial that is not finished.
-      DataError: a file is damaged.
+      DataError: a file is damaged, or the run grew while it was read.
     """
+    return settled(folder, lambda: _read_networks(folder, arm, rate, trials))
+
+
+def _read_networks(
+    folder: str | os.PathLike[str], arm: str, rate: int, trials: Sequence[int]
+) -> dict[str, np.ndarray] | None:
     storage, _, blocks = open_run(folder)
     schema = blocks.schema
     arrays = schema.networks_of(schema.arms.index(arm))
@@ -90,11 +105,37 @@ def read_networks(
 
 def describe_progress(folder: str | os.PathLike[str]) -> tuple[int, int]:
     """(finished trials, all trials) of the run in a folder, as its `done` has it."""
+    return settled(folder, lambda: _describe_progress(folder))
+
+
+def _describe_progress(folder: str | os.PathLike[str]) -> tuple[int, int]:
     storage, _, blocks = open_run(folder)
     begun = {name.removeprefix("c.") for name in storage.names(f"{ROOT}/done")}  # of many blocks most may be missing
     with naming(storage):
         found = (blocks.read_done(index) for index in range(len(blocks.sizes)) if str(index) in begun)
         return sum(found), blocks.schema.trials
+
+
+def settled(folder: str | os.PathLike[str], read: Callable[[], Found]) -> Found:
+    """What a reader finds in a run's folder, in several tries: while the run grows, its files are of two lengths.
+
+    Damage is found twice in the same way, with the same documents around it.
+
+    Raises:
+      DataError: what the reader raises; or the run grew every time.
+    """
+    before: object = None
+    for seconds in READ_WAITS:
+        try:
+            return read()
+        except DataError as error:
+            storage = Storage(folder)
+            found = str(error), storage.read(ROOT_DOCUMENT), storage.read(STUDY)
+            if found == before:
+                raise
+            before = found
+        time.sleep(seconds)
+    raise DataError(f"{os.fspath(folder)}: grew while it was read, {len(READ_WAITS)} times; read it again later")
 
 
 def count_finished(folder: str | os.PathLike[str]) -> int:
@@ -124,7 +165,7 @@ def results(storage: Storage, blocks: Blocks, attrs: Mapping[str, str]) -> xr.Da
                 continue
             part = slice(index * blocks.block, index * blocks.block + mark.filled)
             if part.stop > schema.trials:
-                raise DataError(f"{storage}: grew while it was read; read it again")
+                raise DataError(f"{storage}: has grown from {schema.trials} to {part.stop} trials or more")
             for name, rows in blocks.read(index, mark, names).items():
                 if not lazy:
                     arrays[name][:, :, part] = rows

@@ -43,6 +43,7 @@ class Storage:
         if text.startswith(("file://", "local://")):
             text = text.partition("://")[2]
         self.local: Path | None = None
+        self._prepared = False
         if "://" in text:
             self._system, self._root = remote.open_url(text)
             self._name = text.rstrip("/")
@@ -63,7 +64,7 @@ class Storage:
 
     def path(self, key: str) -> str:
         """A file's name for messages."""
-        return f"{self._name}/{key}"
+        return f"{self._name}/{key}" if key else self._name
 
     def read(self, key: str) -> bytes | None:
         """A file's bytes; None where there is no such file."""
@@ -156,6 +157,21 @@ class Storage:
         except OSError as error:
             kind = DataError if is_failure(error) else InputError
             raise kind(f"out: {str(self)!r} cannot be made ({error.strerror})") from error
+        self._prepared = True
+
+    def check_there(self, key: str) -> None:
+        """Refuse to go on without a file that was there when the run began.
+
+        Raises:
+          DataError: it is gone, and mostly the whole folder with it.
+        """
+        there = self.read(key) is not None if self.local is None else (self.local / key).exists()
+        if not there:
+            raise DataError(
+                f"{self.path(key)}: is not there any more; if the folder was renamed or moved, put it back as "
+                f"{str(self)!r}, with the finished trials in it, and run the same command again; if it was removed, "
+                "that computes all trials anew"
+            )
 
     def sweep(self) -> None:
         """Remove what processes that died left half written."""
@@ -188,6 +204,8 @@ class Storage:
         raise AssertionError
 
     def _make_parent(self, key: str) -> None:
+        if self._prepared:
+            self.check_there("")  # what was prepared is not made a second time, beside what it held
         self._system.makedirs(self._place(key).rpartition("/")[0], exist_ok=True)
 
     def _put(self, key: str, data: bytes, durable: bool) -> None:

@@ -14,9 +14,10 @@ import xarray as xr
 from jaxinv.errors import DataError
 from jaxinv.results.filled import FilledBlocks
 from jaxinv.results.schema import ResultBlock, Schema, WeightSum
+from jaxinv.store.access import check_can_hold, is_finished_copy, refuse_to_grow
 from jaxinv.store.arrays import ROOT, Arrays, Damaged, Missing
 from jaxinv.store.blocks import Blocks, mark_type
-from jaxinv.store.folder import Stored, check_can_hold, check_same_run, check_study, inspect, stored_axes
+from jaxinv.store.folder import Stored, check_same_run, check_study, inspect, stored_axes
 from jaxinv.store.hierarchy import MARK, ROOT_DOCUMENT, STUDY, build, lay_out, problems, seal
 from jaxinv.store.lock import Lock, acquire, in_use
 from jaxinv.store.question import UNTIL, check_same_question, ended_at, kept_question
@@ -98,8 +99,9 @@ class Store:
         attrs = {**attrs, "study": study.to_json(), "study_hash": study.hash, "data_fingerprint": fingerprint}
         with ExitStack() as stack:
             check_can_hold(folder, study, fingerprint=fingerprint)
+            copy = is_finished_copy(storage)
             storage.prepare()
-            lock = acquire(storage) if share is None else join(storage, timeout)
+            lock = Lock() if copy else acquire(storage) if share is None else join(storage, timeout)
             stack.callback(lock.release)
             if share is None and (storage.local is None or lock.note) and (others := listed(storage)):
                 raise in_use(storage, among_workers(others[0]))
@@ -111,7 +113,11 @@ class Store:
             if stored is not None:
                 check_study(storage, stored, study, fingerprint)
                 block, schema = stored_axes(storage, stored, schema, block)
-            if isinstance(lock, Membership) and not lock.alone:
+            if stored is not None and copy:
+                refuse_to_grow(storage, stored.trials, study.trials)
+                store = cls(storage, study, schema, block, attrs, lock)
+                store._come_in(stored)
+            elif isinstance(lock, Membership) and not lock.alone:
                 stored = check_same_run(storage, stored, study, attrs)
                 check_same_question(storage, stored, until)
                 store = cls(storage, study, schema, block, attrs, lock)
@@ -173,6 +179,7 @@ class Store:
         block = block._replace(values=kept)  # 0.1.0 began without some
         trials = block.trials if summed is not None else self.schema.check(block)
         self._lock.renew()
+        self.storage.check_there(ROOT_DOCUMENT)
         if self._claims is not None:
             index = first // self.block
             self._count(index)
@@ -191,6 +198,7 @@ class Store:
         Raises:
           DataError: trials are missing.
         """
+        self.storage.check_there(ROOT_DOCUMENT)
         with naming(self.storage):
             weights, filled = self._blocks.total()
         self._filled.filled[:] = filled

@@ -1,11 +1,14 @@
 """What attacks found: hostile arguments end in one line that names the field, with the right exit status."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from jaxinv import cli
+from jaxinv.cli.stopping import Interrupted
 from jaxinv.engine.devices import local_hardware
 from jaxinv.errors import DataError
 from tests.cli.test_cli import call, npz
@@ -134,3 +137,19 @@ def test_devices_that_are_not_there_have_a_reason(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("jax.local_devices", none)
     with pytest.raises(DataError, match=r"\(JAX_PLATFORMS='cuda': no such device, or the JAX that is installed"):
         local_hardware()
+
+
+@pytest.mark.parametrize("quiet", [True, False])
+def test_quiet_silences_what_libraries_print(quiet: bool) -> None:
+    script = "import os; from jaxinv.cli.output import keep_stdout\n"
+    script += f"keep_stdout(quiet={quiet}); os.write(1, b'[Gloo] Rank 0 is connected'); print('results')"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "results\n"
+    assert done.stderr == ("" if quiet else "[Gloo] Rank 0 is connected")
+
+
+def test_an_interrupted_run_whose_folder_is_gone_says_so(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    assert "finished trials are safe in" in str(Interrupted(str(tmp_path / "run")))
+    assert "there is no folder" in str(Interrupted(str(tmp_path / "gone")))
+    assert "put it back" in str(Interrupted(str(tmp_path / "gone")))
