@@ -130,7 +130,10 @@ def settled(folder: str | os.PathLike[str], read: Callable[[], Found]) -> Found:
             return read()
         except DataError as error:
             storage = Storage(folder)
-            found = str(error), storage.read(ROOT_DOCUMENT), storage.read(STUDY)
+            try:
+                found = str(error), storage.read(ROOT_DOCUMENT), storage.read(STUDY)
+            except DataError:  # nothing there can be read
+                raise error from None
             if found == before:
                 raise
             before = found
