@@ -1,5 +1,6 @@
 """What attacks found: hostile arguments end in one line that names the field, with the right exit status."""
 
+import logging
 import re
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from jaxinv import cli
+from jaxinv.cli.options import OneLine
 from jaxinv.cli.stopping import Interrupted
 from jaxinv.engine.devices import local_hardware
 from jaxinv.errors import DataError
@@ -153,3 +155,8 @@ def test_an_interrupted_run_whose_folder_is_gone_says_so(tmp_path: Path) -> None
     assert "finished trials are safe in" in str(Interrupted(str(tmp_path / "run")))
     assert "there is no folder" in str(Interrupted(str(tmp_path / "gone")))
     assert "put it back" in str(Interrupted(str(tmp_path / "gone")))
+
+
+def test_notes_do_not_move_the_cursor() -> None:
+    note = logging.LogRecord("jaxinv", logging.INFO, "", 0, "%s: grows", ("runs/\x1b[2J\nx",), None)
+    assert OneLine("jaxinv: %(message)s").format(note) == r"jaxinv: runs/\x1b[2J x: grows"
