@@ -20,7 +20,7 @@ from jaxinv.study import Study
 from jaxinv.training import weight_change
 from jaxinv.utils.files import local_path, write_json
 from jaxinv.utils.jsonable import jsonable
-from jaxinv.utils.progress import Report
+from jaxinv.utils.progress import Report, in_parts
 from jaxinv.utils.tables import text_table
 from jaxinv.utils.text import interval, number, p_value, plain
 
@@ -57,7 +57,7 @@ def replicate(
     check_replicate_folder(folder, wanted)
     results = {
         name: runner.run(study, out=folder / name, chunk=chunk, devices=devices, progress=progress)
-        for name, study in wanted.items()
+        for name, study in in_parts("study", wanted.items())
     }
     seconds = [json.loads(result.attrs["seconds"]) for result in results.values()]
     border = weight_change.border_mask(load_dataset("mnist").x_train)

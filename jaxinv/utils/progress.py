@@ -5,11 +5,31 @@ import html
 import importlib
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
+T = TypeVar("T")
 Report = Callable[[int, int], None]  # (done, total)
+_part: ContextVar[str] = ContextVar("part", default="")  # what is under way of something larger
+
+
+def in_parts(kind: str, named: Iterable[tuple[str, T]]) -> Iterator[tuple[str, T]]:
+    """Go through the parts of something larger; progress says which of how many is under way.
+
+    >>> for name, value in in_parts("study", [("a", 1), ("b", 2)]):
+    ...     print(_part.get().rstrip())
+    study 1 of 2, a:
+    study 2 of 2, b:
+    """
+    parts = list(named)
+    for number, (name, part) in enumerate(parts, 1):
+        token = _part.set(f"{kind} {number} of {len(parts)}, {name}: ")
+        try:
+            yield name, part
+        finally:
+            _part.reset(token)
 
 
 def say(line: str) -> None:
@@ -26,6 +46,7 @@ def reporting(what: str, show: Report | bool | None, unit: str = "trials") -> It
     `show`: a function of your own; True for a bar or lines; False for neither; None for a bar, and that only in a
     notebook or where standard error is a terminal.
     """
+    what = _part.get() + what
     if callable(show):
         yield show
     elif show is not False and (display := notebook_display()) is not None:

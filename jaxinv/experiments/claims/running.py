@@ -13,7 +13,7 @@ from jaxinv.experiments.claims import inversion, light, rates, remedies, timing
 from jaxinv.experiments.claims.claim import Claim
 from jaxinv.experiments.claims.study_cache import StudyCache
 from jaxinv.utils.files import make_folder, write_json
-from jaxinv.utils.progress import Report
+from jaxinv.utils.progress import Report, in_parts
 from jaxinv.utils.tables import WIDTH, text_table
 from jaxinv.utils.text import dataset_label
 
@@ -59,7 +59,7 @@ def run_claims(
     for name in names:
         if name not in CLAIMS:
             raise unknown("claims", name, CLAIMS)
-    chosen = [CLAIMS[name] for name in dict.fromkeys(names or CLAIMS)]
+    chosen = {name: CLAIMS[name] for name in names or CLAIMS}
     cache = StudyCache(
         dataset,
         quick=quick,
@@ -74,7 +74,10 @@ def run_claims(
         check_claims_folder(cache)
         make_folder(cache.out)
     result = {
-        "claims": [claim.on(dataset_label(cache.data.name)).to_dict(claim.judge(cache)) for claim in chosen],
+        "claims": [
+            claim.on(dataset_label(cache.data.name)).to_dict(claim.judge(cache))
+            for _, claim in in_parts("claim", chosen.items())
+        ],
         "dataset": cache.data.name,
         "quick": quick,
         "seed": seed,

@@ -14,7 +14,7 @@ from jaxinv.experiments.published.experiment import Experiment, Plan, Runs, Size
 from jaxinv.experiments.published.judging import judge
 from jaxinv.study import Study
 from jaxinv.utils.files import local_path, write_json
-from jaxinv.utils.progress import Report
+from jaxinv.utils.progress import Report, in_parts
 
 SUMMARY = "summary.json"
 
@@ -74,7 +74,7 @@ def run_experiment(
             progress=progress,
             data_dir=size.data_dir,
         )
-        for name, plan in plans.items()
+        for name, plan in in_parts("study", plans.items())
     }
     runs = Runs(plans, results, size.data_dir, folder, size.name)
     summary = summarise(experiment, runs, size)
