@@ -1,10 +1,9 @@
 """The fields of a study and of an arm: what each may be, checked one by one. Free of JAX."""
 
 import os
+from array import array  # of float32; NumPy would take the command line 0.1 s to start
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
-
-import numpy as np
 
 from jaxinv import registry
 from jaxinv.errors import InputError, number, unknown, whole
@@ -78,7 +77,7 @@ def check_learning_rate(field: str, value: Any) -> float | tuple[float, ...]:
             raise InputError(f"{field}: {rate} is 0 in float32; give a number from {MIN_RATE}")
     if len(set(rates)) < len(rates):
         raise InputError(f"{field}: {rates} has a value twice; give each once")
-    if len(set(np.array(rates, np.float32).tolist())) < len(rates):
+    if len(set(array("f", rates))) < len(rates):
         raise InputError(f"{field}: {rates} has two values that are the same in float32; give each once")
     return rates[0] if several is None else rates
 

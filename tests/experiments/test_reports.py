@@ -11,7 +11,8 @@ import xarray as xr
 from jaxinv.errors import DataError, InputError
 from jaxinv.experiments.replication_page import read_as, replication_page
 from jaxinv.experiments.reports import write_report
-from jaxinv.report import StoredStudy, render_markdown
+from jaxinv.report.rendering import render_markdown
+from jaxinv.report.study import StoredStudy
 from jaxinv.study import Study
 from tests.builders import store_results, study_results
 from tests.report.test_report import Reader, column

@@ -10,9 +10,10 @@ import xarray as xr
 
 import jaxinv as ji
 from jaxinv import Arm
-from jaxinv.report import StoredStudy, sentences, tables, terminal
+from jaxinv.report import sentences, tables, terminal
 from jaxinv.report.arms import DescribedArms
 from jaxinv.report.figures import figures
+from jaxinv.report.study import StoredStudy
 from jaxinv.report.writing import values_csv
 from jaxinv.study import Study
 from tests.builders import study_results

@@ -20,19 +20,13 @@ from jaxinv.arm import Arm
 from jaxinv.data import Dataset
 from jaxinv.errors import DataError, InputError
 from jaxinv.plots.style import new_figure
-from jaxinv.report import (
-    Page,
-    Section,
-    StoredStudy,
-    read_studies,
-    render_html,
-    render_markdown,
-    sections,
-    study_page,
-    terminal,
-    write_page,
-)
-from jaxinv.report.writing import COLUMNS, values_csv
+from jaxinv.report import sections, terminal
+from jaxinv.report.folder import read_studies
+from jaxinv.report.pages import study_page
+from jaxinv.report.rendering import render_html, render_markdown
+from jaxinv.report.sections import Page, Section
+from jaxinv.report.study import StoredStudy
+from jaxinv.report.writing import COLUMNS, values_csv, write_page
 from jaxinv.study import Study
 from jaxinv.training.weight_change import border_mask, summarise
 from tests.builders import HOSTILE_ARMS, lifelike_results, store_results, study_results

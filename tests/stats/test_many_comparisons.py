@@ -8,7 +8,7 @@ import pytest
 
 import jaxinv as ji
 from jaxinv import cli, plots, stats
-from jaxinv.report import study_page
+from jaxinv.report.pages import study_page
 from tests.builders import paired_results, results_of
 from tests.cli.test_compare import call, stored
 
