@@ -45,7 +45,6 @@ def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str,
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ((), "Expected one of {replicate, run"),
         (("rum",), "command: 'rum' is not known; did you mean 'run'?"),
         (("run", "--trails", "3"), "--trails"),
         (("run", "--trials", "many"), "--trials"),

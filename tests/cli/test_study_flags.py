@@ -78,7 +78,7 @@ def test_every_field_that_an_arm_may_change_takes_several() -> None:
         ),
         (("--train-examples", "100", "55001"), "train_examples: 55001"),
         (("--label-noise", "1.5"), "label_noise: 1.5 is not allowed; give a number from 0 to 1"),
-        (("--eval-every", "None"), "Error parsing --eval-every: invalid literal for int()"),
+        (("--eval-every", "None"), "--eval-every: 'None' is not allowed; give a whole number"),
         (("--precision", "None"), "precision: 'None' is not known; give one of exact, fast"),
     ],
 )
