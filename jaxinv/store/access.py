@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 from jaxinv.errors import InputError
-from jaxinv.store.arrays import ROOT
+from jaxinv.store.files import ROOT
 from jaxinv.store.folder import check_study, inspect
 from jaxinv.store.reading import describe_progress
 from jaxinv.store.storage import Storage

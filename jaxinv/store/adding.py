@@ -19,7 +19,7 @@ from jaxinv.errors import InputError
 from jaxinv.results.schema import ResultBlock, Schema, WeightSum
 from jaxinv.results.side_by_side import Part, side_by_side
 from jaxinv.store.access import check_can_hold
-from jaxinv.store.arrays import ROOT
+from jaxinv.store.files import ROOT
 from jaxinv.store.folder import ADDING, inspect
 from jaxinv.store.hierarchy import STUDY
 from jaxinv.store.lock import acquire

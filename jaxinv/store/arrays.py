@@ -1,18 +1,13 @@
-"""The arrays of a run, written and read chunk by chunk by zarr-python."""
+"""The arrays of a run, written and read chunk by chunk by zarr-python, which is imported when the first are opened."""
 
 import contextlib
 import threading
 from collections.abc import Iterator
 
 import numpy as np
-import zarr
-from zarr.abc.store import ByteRequest
-from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
-from zarr.storage import MemoryStore
 
+from jaxinv.store.files import ROOT, Damaged
 from jaxinv.store.storage import Storage
-
-ROOT = "results.zarr"
 
 _settings = threading.Lock()
 
@@ -23,65 +18,20 @@ def writing_all() -> Iterator[None]:
 
     Zarr's settings are the whole process's, so one thread at a time has its own.
     """
+    import zarr
+
     with _settings, zarr.config.set({"array.write_empty_chunks": True}):
         yield
-
-
-class Damaged(Exception):
-    """A file is not what was written: its key, and what is wrong with it."""
-
-    def __init__(self, key: str, why: str) -> None:
-        super().__init__(f"{key}: {why}")
-        self.key, self.why = key, why
-
-
-class Missing(Damaged):
-    """A file is not there."""
-
-    def __init__(self, key: str) -> None:
-        super().__init__(key, "is missing")
-
-
-class RunStore(MemoryStore):
-    """What zarr-python sees of a run: the root's metadata, which list every array, from memory; chunks from its folder.
-
-    So arrays are written and read as they should be, whatever has become of their metadata on disk.
-    """
-
-    def __init__(self, storage: Storage, root: bytes) -> None:
-        super().__init__({"zarr.json": default_buffer_prototype().buffer.from_bytes(root)})
-        self._storage = storage
-
-    def get_sync(
-        self, key: str, *, prototype: BufferPrototype | None = None, byte_range: ByteRequest | None = None
-    ) -> Buffer | None:
-        """The root's metadata, or a chunk; `Missing` where there is none, which zarr-python would fill."""
-        if key == "zarr.json":
-            return self._store_dict[key]
-        data = self._storage.read(f"{ROOT}/{key}")
-        if data is None:
-            raise Missing(f"{ROOT}/{key}")
-        return (prototype or default_buffer_prototype()).buffer.from_bytes(data)
-
-    def set_sync(self, key: str, value: Buffer) -> None:
-        """Replace a chunk in one step."""
-        self._storage.write(f"{ROOT}/{key}", value.to_bytes())
-
-    async def get(
-        self, key: str, prototype: BufferPrototype | None = None, byte_range: ByteRequest | None = None
-    ) -> Buffer | None:
-        """As `get_sync`."""
-        return self.get_sync(key, prototype=prototype)
-
-    async def set(self, key: str, value: Buffer, byte_range: tuple[int, int] | None = None) -> None:
-        """As `set_sync`."""
-        self.set_sync(key, value)
 
 
 class Arrays:
     """The arrays of a run, chunk by chunk. Each is cut along one axis at most, so a number says which chunk."""
 
     def __init__(self, storage: Storage, root: bytes) -> None:
+        import zarr
+
+        from jaxinv.store.run_store import RunStore
+
         self.storage = storage
         with writing_all():
             group = zarr.open_group(RunStore(storage, root), mode="r+", zarr_format=3, use_consolidated=True)

@@ -14,7 +14,8 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxinv.results.schema import ResultBlock, Schema, WeightSum, join
-from jaxinv.store.arrays import Arrays, Damaged, Missing
+from jaxinv.store.arrays import Arrays
+from jaxinv.store.files import Damaged, Missing
 from jaxinv.store.hierarchy import FORMAT, MARK
 
 DIGEST = hashlib.sha256().digest_size

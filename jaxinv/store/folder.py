@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from jaxinv.errors import DataError, InputError
 from jaxinv.results.schema import ALWAYS_KEPT, CHOICES, FIRST_KEPT, Schema
-from jaxinv.store.arrays import ROOT
+from jaxinv.store.files import ROOT
 from jaxinv.store.hierarchy import BLOCKS, FORMAT, ROOT_DOCUMENT, STUDY, checksum, read_json
 from jaxinv.store.lock import LOCK
 from jaxinv.store.storage import Storage

@@ -4,18 +4,18 @@ import hashlib
 import json
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import zarr
-from zarr.codecs import Crc32cCodec, ZstdCodec
-from zarr.core.buffer import Buffer
-from zarr.storage import MemoryStore
 
 from jaxinv.results.schema import AXIS_ATTRS, Schema
-from jaxinv.store.arrays import ROOT, Arrays, Damaged, writing_all
+from jaxinv.store.arrays import Arrays, writing_all
+from jaxinv.store.files import ROOT, Damaged
 from jaxinv.store.storage import Storage
 from jaxinv.study import Study
+
+if TYPE_CHECKING:
+    from zarr.core.buffer import Buffer
 
 STUDY = "study.json"
 ROOT_DOCUMENT = f"{ROOT}/zarr.json"
@@ -38,11 +38,17 @@ def build(schema: Schema, block: int, mark_bytes: int, **own: str) -> dict[str, 
       mark_bytes: length of a mark.
       own: further attributes of the group `blocks`.
     """
+    import zarr
+    from zarr.codecs import Crc32cCodec, ZstdCodec
+    from zarr.storage import MemoryStore
+
     files: dict[str, Buffer] = {}
     store = MemoryStore(files)
     networks = {array.name for array in schema.params}  # weights hardly shrink
 
-    def make(name: str, dims: Sequence[str], shape: Sequence[int], chunks: Sequence[int], **options: Any) -> zarr.Array:
+    def make(
+        name: str, dims: Sequence[str], shape: Sequence[int], chunks: Sequence[int], **options: Any
+    ) -> "zarr.Array":
         return zarr.create_array(
             store,
             name=name,

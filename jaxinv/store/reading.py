@@ -13,8 +13,9 @@ import xarray as xr
 from jaxinv.errors import DataError, InputError
 from jaxinv.results.assemble import assemble
 from jaxinv.results.schema import WeightSum
-from jaxinv.store.arrays import ROOT, Arrays, Damaged, Missing
+from jaxinv.store.arrays import Arrays
 from jaxinv.store.blocks import Blocks
+from jaxinv.store.files import ROOT, Damaged, Missing
 from jaxinv.store.folder import Stored, inspect
 from jaxinv.store.hierarchy import MARK, ROOT_DOCUMENT, STUDY, problems
 from jaxinv.store.storage import Storage, Unreadable

@@ -1,8 +1,8 @@
 """What a run's folder holds, each block checked, before the run goes on."""
 
 from jaxinv.results.filled import FilledBlocks
-from jaxinv.store.arrays import Damaged, Missing
 from jaxinv.store.blocks import Blocks
+from jaxinv.store.files import Damaged, Missing
 from jaxinv.store.hierarchy import MARK
 from jaxinv.store.storage import Storage
 

@@ -15,8 +15,9 @@ from jaxinv.errors import DataError
 from jaxinv.results.filled import FilledBlocks
 from jaxinv.results.schema import ResultBlock, Schema, WeightSum
 from jaxinv.store.access import check_can_hold, is_finished_copy, refuse_to_grow
-from jaxinv.store.arrays import ROOT, Arrays, Damaged, Missing
+from jaxinv.store.arrays import Arrays
 from jaxinv.store.blocks import Blocks, mark_type
+from jaxinv.store.files import ROOT, Damaged, Missing
 from jaxinv.store.folder import Stored, check_same_run, check_study, inspect, stored_axes
 from jaxinv.store.hierarchy import MARK, ROOT_DOCUMENT, STUDY, build, lay_out, problems, seal
 from jaxinv.store.lock import Lock, acquire, in_use
