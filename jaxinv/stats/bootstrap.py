@@ -34,7 +34,7 @@ class Bootstrap:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers for JSON."""
-        return {name: jsonable(getattr(self, name)) for name in self.__dataclass_fields__}
+        return jsonable(self)
 
 
 def bootstrap_interval(

@@ -29,7 +29,7 @@ class Summary:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers and lists for JSON; what is not finite becomes None."""
-        return {name: jsonable(getattr(self, name)) for name in self.__dataclass_fields__}
+        return jsonable(self)
 
 
 def summary(values: Any, *, axis: int = -1, grain: float = 0.0) -> Summary:

@@ -32,7 +32,7 @@ class Equivalence:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers for JSON."""
-        return {name: jsonable(getattr(self, name)) for name in self.__dataclass_fields__}
+        return jsonable(self)
 
 
 def tost(a: Any, b: Any, margin: float, *, alpha: float = 0.05, paired: bool = True) -> Equivalence:

@@ -35,7 +35,7 @@ class Stop:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; an end that is not finite becomes None."""
-        return jsonable({name: getattr(self, name) for name in self.__dataclass_fields__})
+        return jsonable(self)
 
 
 def next_look(n: int) -> int:

@@ -104,7 +104,4 @@ class PairFigures:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, lists and strings for JSON; what is not finite becomes None."""
-        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        if self.equivalence is not None:
-            fields["equivalence"] = self.equivalence.to_dict()
-        return jsonable(fields) | {"enough": self.enough, "significant": self.significant}
+        return jsonable(self) | {"enough": self.enough, "significant": self.significant}

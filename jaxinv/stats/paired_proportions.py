@@ -29,7 +29,7 @@ class McNemar:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers and lists for JSON."""
-        return {name: jsonable(getattr(self, name)) for name in self.__dataclass_fields__}
+        return jsonable(self)
 
 
 def mcnemar(correct_a: Any, correct_b: Any) -> McNemar:

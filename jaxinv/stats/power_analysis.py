@@ -32,7 +32,7 @@ class TrialsNeeded:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers for JSON."""
-        return {name: jsonable(getattr(self, name)) for name in self.__dataclass_fields__}
+        return jsonable(self)
 
 
 def power(differences: Any, n: Any, *, alpha: float = 0.05, effect: float | None = None) -> Figure:

@@ -41,7 +41,7 @@ class AnytimeInterval:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers and lists for JSON; what is not finite becomes None."""
-        return {name: jsonable(getattr(self, name)) for name in self.__dataclass_fields__}
+        return jsonable(self)
 
 
 @dataclass(frozen=True)

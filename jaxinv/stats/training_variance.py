@@ -45,8 +45,7 @@ class TrainingVariance:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers and strings for JSON."""
-        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return jsonable({k: dict(v.__dict__) if isinstance(v, Interval) else v for k, v in fields.items()})
+        return jsonable(self)
 
 
 def training_variance(correct: Any) -> TrainingVariance:
