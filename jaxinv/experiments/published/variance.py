@@ -4,14 +4,13 @@ import numpy as np
 
 from jaxinv.experiments.claims.estimates import Mean, mean_of
 from jaxinv.experiments.published.experiment import Runs
+from jaxinv.stats.training_variance import training_variance
 
 
 def independent_variance(correct: np.ndarray) -> float:
     """The variance of accuracy over trials if errors were independent given the image: sum of p (1 - p) over M², from
     bool [T, M]; unbiased."""
-    trials, images = correct.shape
-    share = correct.mean(axis=0, dtype=np.float64)
-    return float((share * (1 - share)).sum() / images**2 * trials / (trials - 1))
+    return training_variance(correct).sd_test_set ** 2
 
 
 def excess(expected: float, accuracy: np.ndarray) -> Mean:
@@ -28,5 +27,4 @@ def over_independent(study: str, runs: Runs) -> Mean:
 def over_binary_formula(study: str, runs: Runs) -> Mean:
     """For two classes: the error over twice the number of test images."""
     correct = runs.correct(study, "normal")
-    accuracy = correct.mean(axis=1, dtype=np.float64)
-    return excess((1 - accuracy.mean()) / (2 * correct.shape[1]), accuracy)
+    return excess(training_variance(correct).sd_calibrated ** 2, correct.mean(axis=1, dtype=np.float64))
