@@ -54,7 +54,7 @@ def test_statistics_of_every_layer_are_those_of_the_images():
 
 
 def test_statistics_of_convolutions_are_pytorch_s():
-    pytest.importorskip("torch")
+    torch = pytest.importorskip("torch")
     with jax.enable_x64(True):
         shape = (8, 4, 2)
         params, state = begun("cnn_bn", shape)
@@ -64,8 +64,6 @@ def test_statistics_of_convolutions_are_pytorch_s():
         norms = [layer for layer in network if hasattr(layer, "running_mean")]
         for norm in norms:
             norm.momentum = 1.0
-        import torch
-
         network(torch.tensor(np.asarray(images)).permute(0, 3, 1, 2))
         for layer, norm in zip(("first", "second"), norms, strict=True):
             np.testing.assert_allclose(found[layer]["norm"]["mean"], norm.running_mean.numpy(), rtol=1e-10)
