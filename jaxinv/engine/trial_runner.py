@@ -31,6 +31,8 @@ from jaxinv.training.trial import TrialResult
 LOG = logging.getLogger(__name__)
 
 LARGE_BYTES = 256 << 20  # images of which workers on one machine share one copy, though huge pages would be 3 % faster
+CALLS_AHEAD = 2  # calls for each that runs at a time, before another span is asked for
+CALLS_QUEUED = 5  # the same within a span that is begun: the cores go on while a store block is written
 MOST_PLACED = 4  # copies of one dataset that stay on the devices, for programs that read it differently
 
 _placed: WeakKeyDictionary[Dataset, dict[Any, Data]] = WeakKeyDictionary()
@@ -89,7 +91,7 @@ class TrialRunner:
         with ThreadPoolExecutor(self.hardware.calls, "jaxinv") as pool:
             try:
                 while True:
-                    while len(under_way) < 2 * self.hardware.calls and (part := self._next_part(rest, left)):
+                    while self._wants_more(len(under_way), rest) and (part := self._next_part(rest, left)):
                         under_way.append((part, pool.submit(self._call, part)))
                     if not under_way:
                         break
@@ -148,6 +150,9 @@ class TrialRunner:
         for block in self.run([range(first, first + trials)]):
             total = total.add(block)
         return total
+
+    def _wants_more(self, under_way: int, rest: deque[range]) -> bool:
+        return under_way < self.hardware.calls * (CALLS_QUEUED if rest else CALLS_AHEAD)
 
     def _next_part(self, rest: deque[range], left: Iterator[range]) -> range | None:
         """The next trials for one call: from spans that are begun, or from the next one; None where all are."""

@@ -107,9 +107,11 @@ class Blocks:
         filled = rows.trials
         digests: dict[str, bytes] = {}
         for name in self.schema.by_trial:
-            chunk = self.schema.empty(name, self.sizes[index])
-            chunk[:, :, :filled] = rows.values[name]
-            digests[name] = self._digest(name, index, filled, chunk[:, :, :filled].tobytes())
+            chunk = found = np.ascontiguousarray(rows.values[name], self.schema.variables[name].dtype)
+            if filled < self.sizes[index]:
+                chunk = self.schema.empty(name, self.sizes[index])
+                chunk[:, :, :filled] = found
+            digests[name] = self._digest(name, index, filled, found.view(np.uint8).data)
             self.arrays.write(name, index, chunk)
         self._write_mark(index, filled, digests, weights)
         self.write_done(index, filled)
@@ -145,7 +147,7 @@ class Blocks:
         for name in ("done", MARK, *self.schema.by_trial):
             self.arrays.remove(name, index)
 
-    def _digest(self, name: str, index: int, filled: int, data: bytes) -> bytes:
+    def _digest(self, name: str, index: int, filled: int, data: bytes | memoryview) -> bytes:
         digest = hashlib.sha256(f"{FORMAT} {self.identity} {name} {index} {filled} ".encode())
         digest.update(data)
         return digest.digest()
