@@ -103,6 +103,9 @@ AUGMENTATIONS: dict[str, str] = {
     "crop": "each image padded with 4 pixels of 0 on every side and cut out at a random place",
 }
 
+KEEP = ("correct", "predictions", "confusion", "params")
+"""What a run keeps of each trial where it is asked to."""
+
 EXPERIMENTS: dict[str, str] = {
     "inversion": "MNIST with inverted grey values, softmax regression (Cross Validated 220164)",
     "negative-images": "convnets trained on normal and tested on negative images (Hosseini et al. 2017)",

@@ -33,6 +33,7 @@ PLAINER: dict[str, Callable[..., str]] = {  # what tyro says, and how it is said
 DESCRIPTION = (
     "Train many small networks under several treatments, paired trial by trial.\n\n--version prints the version."
 )
+LOOK = (tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes)  # a field that is a dataclass titles its options
 TOO_LITTLE = "memory: it does not suffice"
 LEAST_COLUMNS = 40  # of a terminal; in fewer, help would be drawn letter by letter
 
@@ -87,9 +88,7 @@ def parse(arguments: Sequence[str]) -> Any:
     drawn = io.StringIO()
     try:
         with contextlib.redirect_stderr(drawn):
-            return app.cli(
-                args=arguments, prog="jaxinv", description=DESCRIPTION, config=(tyro.conf.FlagCreatePairsOff,)
-            )
+            return app.cli(args=arguments, prog="jaxinv", description=DESCRIPTION, config=LOOK)
     except SystemExit as exit:
         if not exit.code:
             raise

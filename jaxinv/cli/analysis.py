@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 LearningRate = Annotated[float | None, optional("FLOAT", "the run's only one")]
 LearningRates = Annotated[tuple[float, ...] | None, several(float), optional("FLOAT [FLOAT]", "the run's only one")]
 Step = Annotated[int | None, one(int), optional("INT", "the last")]
-Metric = Annotated[str, tyro.conf.arg(metavar="NAME")]
+Metric = Annotated[str, one(str, ("accuracy", "test_loss", "train_loss")), tyro.conf.arg(metavar="NAME")]
 
 
 def rate_or_pair(rates: tuple[float, ...] | None) -> float | tuple[float, float] | None:

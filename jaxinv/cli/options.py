@@ -1,8 +1,8 @@
 """The options that commands share."""
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,26 +25,35 @@ def optional(metavar: str, default: str) -> Any:
 
 Flag = Annotated[bool, tyro.conf.arg(help_behavior_hint="")]
 Dir = Annotated[str, tyro.conf.arg(metavar="DIR")]
+Names = tuple[str, ...] | None
 DataDir = Annotated[str | None, optional("DIR", "TFDS_DATA_DIR, or ~/tensorflow_datasets")]
 
 
-def one(kind: Callable[[str], Any]) -> Any:
+class Known(tuple[str, ...]):
+    """Names that shells complete. Other words are allowed as well, such as `mlp:1000` or `inverted+zca`."""
+
+    def __contains__(self, word: object) -> bool:
+        return not str(word).startswith("-")
+
+
+def one(kind: Callable[[str], Any], known: Iterable[str] = ()) -> Any:
     """How a flag with one value is read. (As `int | None`, tyro would read the word None as well.)"""
-    return _read(1, lambda words: kind(words[0]))
+    return _read(1, lambda words: kind(words[0]), known)
 
 
-def several(kind: Callable[[str], Any]) -> Any:
+def several(kind: Callable[[str], Any], known: Iterable[str] = ()) -> Any:
     """How a flag with any number of values is read."""
-    return _read("*", lambda words: tuple(map(kind, words)))
+    return _read("*", lambda words: tuple(map(kind, words)), known)
 
 
-def _read(nargs: Any, read: Callable[[list[str]], Any]) -> Any:
+def _read(nargs: Any, read: Callable[[list[str]], Any], known: Iterable[str]) -> Any:
     return PrimitiveConstructorSpec(
         nargs=nargs,
         metavar="",  # `tyro.conf.arg` names it
         instance_from_str=read,
         is_instance=lambda value: value is not None,
         str_from_instance=lambda value: [str(value)],
+        choices=Known(known) or None,
     )
 
 
@@ -77,7 +86,7 @@ class OneLine(logging.Formatter):
 
 @dataclass(kw_only=True)
 class Machine:
-    """Options of every command that computes."""
+    """How this machine is used, and what is said meanwhile."""
 
     devices: Annotated[int | None, one(int), optional("N", "all")] = None
     """Number of this machine's cores, or accelerators, to use."""
@@ -88,6 +97,10 @@ class Machine:
     """Show no progress and no notes."""
     verbose: Flag = False
     """Log what is decided, compiled, read and stored, with the time that it takes."""
+
+    def options(self) -> dict[str, Any]:
+        """What every function that computes takes from here."""
+        return {"chunk": self.chunk, "devices": self.devices, "progress": not self.quiet}
 
     def ready(self) -> None:
         """Settle the compile cache before JAX is first used."""
@@ -112,37 +125,47 @@ class Output:
 
 
 @dataclass(kw_only=True)
-class StudyFlags:
-    """The fields of a study; None where a flag is not given."""
+class Data:
+    """What is trained and tested on."""
 
     dataset: Annotated[str | None, one(str), flag("dataset", "NAME")] = None
     """mnist, tfds:<name>, or the path of an .npz file."""
-    arms: Annotated[tuple[str, ...] | None, several(str), flag("arms", "ARM [ARM ...]")] = None
+    augment: Annotated[
+        Names, several(str, registry.AUGMENTATIONS), named("augment", "Change training images:", registry.AUGMENTATIONS)
+    ] = None
+    train_examples: Annotated[tuple[int, ...] | None, several(int), optional("INT [INT ...]", "all")] = None
+    """Train each trial on a random subset of so many examples."""
+    label_noise: Annotated[tuple[float, ...] | None, several(float), flag("label_noise", "FLOAT [FLOAT ...]")] = None
+    """Share of the training labels that are replaced at random, from 0 to 1."""
+    illumination: Annotated[float | None, one(float), flag("illumination", "FLOAT")] = None
+    """Strength, from 0 to below 1, of a random gain and offset that each image is given."""
+    data_dir: DataDir = None
+    """Folder in which tensorflow-datasets keeps its data."""
+
+
+@dataclass(kw_only=True)
+class Training:
+    """What is trained, and how."""
+
+    arms: Annotated[Names, several(str, registry.PREPROCESSINGS), flag("arms", "ARM [ARM ...]")] = None
     """Arms to compare. An arm is a preprocessing (`jaxinv arms` lists them; + composes them, left to right), or a name
     with what it changes: "adam: optimizer=adam learning_rate=0.001"."""
     model: Annotated[
-        tuple[str, ...] | None, several(str), named("model", "Network to train:", registry.MODELS, SIZES)
+        Names, several(str, registry.MODELS), named("model", "Network to train:", registry.MODELS, SIZES)
     ] = None
     optimizer: Annotated[
-        tuple[str, ...] | None, several(str), named("optimizer", "Optimizer of optax:", registry.OPTIMIZERS)
+        Names, several(str, registry.OPTIMIZERS), named("optimizer", "Optimizer of optax:", registry.OPTIMIZERS)
     ] = None
     learning_rate: Annotated[tuple[float, ...] | None, several(float), flag("learning_rate", "FLOAT [FLOAT ...]")] = (
         None
     )
     """One or more learning rates. Every arm is trained at each."""
-    loss: Annotated[tuple[str, ...] | None, several(str), named("loss", "Loss to minimise:", registry.LOSSES)] = None
-    augment: Annotated[
-        tuple[str, ...] | None, several(str), named("augment", "Change training images:", registry.AUGMENTATIONS)
-    ] = None
+    loss: Annotated[Names, several(str, registry.LOSSES), named("loss", "Loss to minimise:", registry.LOSSES)] = None
     batch_size: Annotated[tuple[int, ...] | None, several(int), flag("batch_size", "INT [INT ...]")] = None
     """Training examples in each update."""
-    train_examples: Annotated[tuple[int, ...] | None, several(int), optional("INT [INT ...]", "all")] = None
-    """Train each trial on a random subset of so many examples."""
-    label_noise: Annotated[tuple[float, ...] | None, several(float), flag("label_noise", "FLOAT [FLOAT ...]")] = None
-    """Share of the training labels that are replaced at random, from 0 to 1."""
-    batch_stats: Annotated[tuple[str, ...] | None, several(str), flag("batch_stats", "{running,recomputed} [...]")] = (
-        None
-    )
+    batch_stats: Annotated[
+        Names, several(str, ("running", "recomputed")), flag("batch_stats", "{running,recomputed} [...]")
+    ] = None
     """Statistics that batch normalisation evaluates with: running averages, or recomputed over training images."""
     steps: Annotated[int | None, one(int), flag("steps", "INT")] = None
     """Updates in each trial."""
@@ -152,19 +175,26 @@ class StudyFlags:
     """Number of trials. Each has its own initial weights and batches."""
     seed: Annotated[int | None, one(int), flag("seed", "INT")] = None
     """Seed of all random numbers."""
-    illumination: Annotated[float | None, one(float), flag("illumination", "FLOAT")] = None
-    """Strength, from 0 to below 1, of a random gain and offset that each image is given."""
-    precision: Annotated[str | None, one(str), flag("precision", "{exact,fast}")] = None
+    precision: Annotated[str | None, one(str, ("exact", "fast")), flag("precision", "{exact,fast}")] = None
     """exact: products in float32. fast: in TF32 or bfloat16, where the hardware has them."""
 
-    def study(self, stored: Mapping[str, Any] | None = None) -> Study:
-        """The study of the flags. Several values of a field that an arm may change make arms: each arm with each.
 
-        Args:
-          stored: the fields of a study, as `Study.to_dict` gives them, in place of the defaults.
-        """
-        given = {item.name: getattr(self, item.name) for item in fields(StudyFlags)}
-        given = {name: value for name, value in given.items() if value is not None}
+@dataclass(kw_only=True)
+class StudyInput:
+    """A study from flags, from a file, or from both. A flag that is not given is None."""
+
+    study_file: Annotated[
+        str | None, one(str), tyro.conf.arg(name="study", metavar="FILE", help_behavior_hint="(default: none)")
+    ] = None
+    """Take the fields that no flag gives from a file: the study.json that every stored run has."""
+    data: Data
+    training: Training
+
+    def study(self) -> Study:
+        """The study of the flags. Several values of a field that an arm may change make arms: each arm with each."""
+        stored = {} if self.study_file is None else read_study_file(self.study_file)
+        given = vars(self.data) | vars(self.training)
+        given = {name: given[name] for name in Study.__dataclass_fields__ if given[name] is not None}
         factors = {}
         for name in FACTORS:
             values = given.get(name)
@@ -173,23 +203,8 @@ class StudyFlags:
             if values is not None and len(values) > 1:
                 factors[name] = given.pop(name)
         alone = {name: given[name][0] for name in (*FACTORS, "learning_rate") if len(given.get(name, ())) == 1}
-        study = Study.from_dict({**(stored or {}), **given, **alone})
+        study = Study.from_dict({**stored, **given, **alone})
         return study.replace(arms=cross(study.arms, **factors)) if factors else study
-
-
-@dataclass(kw_only=True)
-class StudyInput(StudyFlags):
-    """A study from flags, from a file, or from both."""
-
-    study_file: Annotated[
-        str | None, one(str), tyro.conf.arg(name="study", metavar="FILE", help_behavior_hint="(default: none)")
-    ] = None
-    """Take the fields that no flag gives from a file: the study.json that every stored run has."""
-
-    def study(self, stored: Mapping[str, Any] | None = None) -> Study:
-        if self.study_file is None:
-            return super().study(stored)
-        return super().study(read_study_file(self.study_file))
 
 
 def read_study_file(path: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+from jaxinv import registry
 from jaxinv.cli.options import DataDir, Dir, Flag, Machine, Output, optional, several
 from jaxinv.cli.output import print_json
 from jaxinv.cli.stopping import resumable
@@ -19,7 +20,7 @@ def count(word: str) -> int | None:
 
 
 @dataclass(kw_only=True)
-class Recommend(Machine, Output):
+class Recommend(Output):
     """Find which preprocessing to use for some models and data.
 
     Each stands at its own best learning rate, by model, light and images.
@@ -29,13 +30,22 @@ class Recommend(Machine, Output):
 
     dataset: str = "mnist"
     """mnist, tfds:<name>, or the path of an .npz file."""
-    model: Annotated[tuple[str, ...], several(str), optional("NAME [NAME ...]", "mlp mlp_bn cnn cnn_bn")] = ()
+    model: Annotated[
+        tuple[str, ...], several(str, registry.MODELS), optional("NAME [NAME ...]", "mlp mlp_bn cnn cnn_bn")
+    ] = ()
     """Networks to train."""
-    arms: Annotated[tuple[str, ...], several(str), optional("NAME [NAME ...]", "seven customary ones")] = ()
+    arms: Annotated[
+        tuple[str, ...], several(str, registry.PREPROCESSINGS), optional("NAME [NAME ...]", "seven customary ones")
+    ] = ()
     """Preprocessings to compare; the first is what the others are compared with."""
-    train_examples: Annotated[tuple[str, ...], several(str), optional("N|all [...]", "500 all")] = ("500", "all")
+    train_examples: Annotated[tuple[str, ...], several(str), optional("N|all [...]", "500 all")] = (
+        "500",
+        "all",
+    )
     """Training images of each trial: numbers, or all."""
-    light: Annotated[tuple[str, ...], several(str), optional("NAME [NAME ...]", "steady changing")] = ()
+    light: Annotated[
+        tuple[str, ...], several(str, ("steady", "changing")), optional("NAME [NAME ...]", "steady changing")
+    ] = ()
     """steady: images as they are. changing: each with a random gain and offset."""
     steps: int = 200
     """Updates in each training."""
@@ -49,10 +59,11 @@ class Recommend(Machine, Output):
     """Folder for results, recommendation.json and report. The same command resumes a run that was stopped."""
     data_dir: DataDir = None
     """Folder in which tensorflow-datasets keeps its data."""
+    machine: Machine
 
     def __call__(self) -> None:
         images = tuple(map(count, self.train_examples))
-        self.ready()
+        self.machine.ready()
         from jaxinv.data import load_dataset
         from jaxinv.experiments.recommendation import page, recommend
         from jaxinv.experiments.recommendation.cells import Protocol
@@ -62,7 +73,9 @@ class Recommend(Machine, Output):
         given: dict[str, Any] = {"data": data, "trials": self.trials, "seed": self.seed}
         given |= {"arms": self.arms} if self.arms else {}
         given |= {"steps": max(1, self.steps // 4), "pilot": 2} if self.quick else {"steps": self.steps}
-        chosen = {name: values for name, values in (("models", self.model), ("lights", self.light)) if values}
+        chosen: dict[str, Any] = {
+            name: values for name, values in (("models", self.model), ("lights", self.light)) if values
+        }
         with resumable(self.out):
             summary = recommend(
                 self.out,
@@ -70,9 +83,7 @@ class Recommend(Machine, Output):
                 images=images,
                 dataset=self.dataset,
                 quick=self.quick,
-                chunk=self.chunk,
-                devices=self.devices,
-                progress=not self.quiet,
+                **self.machine.options(),
                 data_dir=self.data_dir,
                 **chosen,
             )

@@ -20,7 +20,7 @@ CHAINS, TRIALS = 8, 100
 
 
 @dataclass(kw_only=True)
-class Replicate(Machine, Output):
+class Replicate(Output):
     """Replicate a published experiment, and judge what was published.
 
     Example: jaxinv replicate --trials 1000 --out runs/replicate
@@ -48,6 +48,7 @@ class Replicate(Machine, Output):
     """Folder for results, summary.json and figures. The same command resumes a run that was stopped."""
     data_dir: DataDir = None
     """Folder in which tensorflow-datasets keeps its data."""
+    machine: Machine
 
     def __call__(self) -> None:
         if self.list:
@@ -69,7 +70,7 @@ class Replicate(Machine, Output):
             return
         if (self.chains, self.trials) != (None, None):
             raise InputError(f"trials: --chains and --trials are of {FIRST}; give --quick or --full for {self.name}")
-        self.ready()
+        self.machine.ready()
         from jaxinv.experiments.published import page, running
         from jaxinv.experiments.reports import write_report
 
@@ -78,9 +79,7 @@ class Replicate(Machine, Output):
                 self.name,
                 out,
                 size=self.size(),
-                chunk=self.chunk,
-                devices=self.devices,
-                progress=not self.quiet,
+                **self.machine.options(),
             )
             write_report(out)
         if self.json:
@@ -106,7 +105,7 @@ class Replicate(Machine, Output):
 
     def replicate_inversion(self, out: str) -> None:
         """The first experiment, which has tables and figures of its own."""
-        self.ready()
+        self.machine.ready()
         from jaxinv.experiments import inversion, replicate
         from jaxinv.experiments.reports import write_report
         from jaxinv.report import terminal
@@ -118,9 +117,7 @@ class Replicate(Machine, Output):
                 chains=chains if self.chains is None else self.chains,
                 trials=trials if self.trials is None else self.trials,
                 seed=self.seed,
-                chunk=self.chunk,
-                devices=self.devices,
-                progress=not self.quiet,
+                **self.machine.options(),
             )
             write_report(out)
         if self.json:

@@ -19,23 +19,21 @@ if TYPE_CHECKING:
 
 
 @dataclass(kw_only=True)
-class Run(Machine, Output, StudyInput):
-    """Run a study: the same trials under every arm and learning rate.
+class Storage:
+    """What is stored of each trial, beyond its accuracies and losses."""
 
-    Several models, optimizers, losses ... multiply the arms: each with each.
-
-    Example: jaxinv run --arms normal zca --learning-rate 0.05 0.5 --out runs/zca
-    """
-
-    out: Annotated[str | None, optional("DIR", "print only")] = None
-    """Folder for the results. The same command resumes a run that was stopped; more --trials add to it."""
-    keep: Annotated[tuple[str, ...], several(str), optional("NAME [NAME ...]", "nothing more")] = ()
+    keep: Annotated[tuple[str, ...], several(str, registry.KEEP), optional("NAME [NAME ...]", "nothing more")] = ()
     """More to keep of each trial: correct and predictions (of each test image), confusion (counts), params (the
     network)."""
-    test_arms: Annotated[tuple[str, ...], several(str), optional("NAME [NAME ...]", "none")] = ()
+    test_arms: Annotated[
+        tuple[str, ...], several(str, registry.PREPROCESSINGS), optional("NAME [NAME ...]", "none")
+    ] = ()
     """Preprocessings under which to test every network as well, whatever it was trained under."""
-    data_dir: DataDir = None
-    """Folder in which tensorflow-datasets keeps its data."""
+
+
+@dataclass(kw_only=True)
+class Stopping:
+    """A run that stops by itself, once the answer is known."""
 
     until: Annotated[str | None, one(str), optional('"A-B +- 0.001"', "run all --trials")] = None
     """Stop when the mean difference of two arms is known: "normal-inverted +- 0.001" to that precision;
@@ -45,6 +43,23 @@ class Run(Machine, Output, StudyInput):
     """Number of trials after which --until stops without an answer. This replaces --trials."""
     anytime: Literal["asymptotic", "exact"] = "asymptotic"
     """Interval that --until looks at: asymptotic, or exact for accuracies, which takes far more trials."""
+
+    def question(self, arms: Sequence[str], trials: int | None) -> "Until | None":
+        """What --until asks."""
+        if self.until is None:
+            if self.max_trials is not None:
+                raise InputError("max_trials: --max-trials goes with --until; give --trials without it")
+            return None
+        if trials is not None:
+            raise InputError(f"trials: {trials} is not allowed beside --until; give --max-trials {trials}")
+        from jaxinv.stats import Until
+
+        return Until.parse(self.until, arms, anytime=self.anytime)
+
+
+@dataclass(kw_only=True)
+class Sharing:
+    """One run by many processes, on one machine or many."""
 
     share: Annotated[str | None, one(str), optional("I/N", "what SLURM, Kubernetes or MPI says, or alone")] = None
     """Be worker I of N, from 0, that share the run in --out. Workers come and go as they like."""
@@ -57,16 +72,49 @@ class Run(Machine, Output, StudyInput):
     process_id: Annotated[int | None, optional("N", "JAX finds it on clusters that it knows")] = None
     """Number of this process, from 0."""
 
+    def join(self, *, quiet: bool) -> bool:
+        """Join the other processes, if there are any; whether this is the first of them, which prints."""
+        if not self.distributed:
+            if (self.coordinator, self.num_processes, self.process_id) != (None, None, None):
+                raise InputError(
+                    "distributed: --coordinator, --num-processes and --process-id go with --distributed; "
+                    "give it as well"
+                )
+            return True
+        from jaxinv.engine import distributed
+
+        keep_stdout(quiet=quiet)
+        distributed.start(self.coordinator, self.num_processes, self.process_id)
+        joined = distributed.joined_share()
+        return joined is None or joined[0] == 0
+
+
+@dataclass(kw_only=True)
+class Run(StudyInput, Output):
+    """Run a study: the same trials under every arm and learning rate.
+
+    Several models, optimizers, losses ... multiply the arms: each with each.
+
+    Example: jaxinv run --arms normal zca --learning-rate 0.05 0.5 --out runs/zca
+    """
+
+    out: Annotated[str | None, optional("DIR", "print only")] = None
+    """Folder for the results. The same command resumes a run that was stopped; more --trials add to it."""
+    storage: Storage
+    stopping: Stopping
+    sharing: Sharing
+    machine: Machine
+
     def __call__(self) -> None:
         study = self.study()
-        until = self.question(study.arm_names)
-        share = None if self.share is None else parse_share(self.share)
+        until = self.stopping.question(study.arm_names, self.training.trials)
+        share = None if self.sharing.share is None else parse_share(self.sharing.share)
         if share is not None and self.out is None:
             raise InputError("share: a folder is needed that all workers see; give --out")
-        if share is not None and self.distributed:
+        if share is not None and self.sharing.distributed:
             raise InputError("share: --distributed says which worker this is; give one of the two")
-        self.ready()
-        first = self.join()
+        self.machine.ready()
+        first = self.sharing.join(quiet=self.machine.quiet)
         from jaxinv.engine import runner
         from jaxinv.report import terminal
 
@@ -74,17 +122,15 @@ class Run(Machine, Output, StudyInput):
             results = runner.run(
                 study,
                 out=self.out,
-                chunk=self.chunk,
-                devices=self.devices,
                 share=share,
                 until=until,
-                max_trials=self.max_trials,
-                progress=not self.quiet,
-                data_dir=self.data_dir,
-                keep=self.keep,
-                test_arms=self.test_arms,
+                max_trials=self.stopping.max_trials,
+                **self.machine.options(),
+                data_dir=self.data.data_dir,
+                keep=self.storage.keep,
+                test_arms=self.storage.test_arms,
             )
-        if not self.quiet:
+        if not self.machine.quiet:
             say(f"{results.attrs['plan']}; {results.attrs['computed']} trials computed here")
         if not first:
             return
@@ -96,37 +142,9 @@ class Run(Machine, Output, StudyInput):
             if self.out:
                 print(f"\nResults: {self.out}")
 
-    def question(self, arms: Sequence[str]) -> "Until | None":
-        """What --until asks."""
-        if self.until is None:
-            if self.max_trials is not None:
-                raise InputError("max_trials: --max-trials goes with --until; give --trials without it")
-            return None
-        if self.trials is not None:
-            raise InputError(f"trials: {self.trials} is not allowed beside --until; give --max-trials {self.trials}")
-        from jaxinv.stats import Until
-
-        return Until.parse(self.until, arms, anytime=self.anytime)
-
-    def join(self) -> bool:
-        """Join the other processes, if there are any; whether this is the first of them, which prints."""
-        if not self.distributed:
-            if (self.coordinator, self.num_processes, self.process_id) != (None, None, None):
-                raise InputError(
-                    "distributed: --coordinator, --num-processes and --process-id go with --distributed; "
-                    "give it as well"
-                )
-            return True
-        from jaxinv.engine import distributed
-
-        keep_stdout(quiet=self.quiet)
-        distributed.start(self.coordinator, self.num_processes, self.process_id)
-        joined = distributed.joined_share()
-        return joined is None or joined[0] == 0
-
 
 @dataclass(kw_only=True)
-class Claims(Machine, Output):
+class Claims(Output):
     """Test published claims about preprocessing; give each a verdict.
 
     Example: jaxinv claims --quick
@@ -151,17 +169,18 @@ class Claims(Machine, Output):
     """Folder for results, claims.json, figure and report. The same command resumes a run that was stopped."""
     data_dir: DataDir = None
     """Folder in which tensorflow-datasets keeps its data."""
+    machine: Machine
 
     def __call__(self) -> None:
-        self.ready()
+        self.machine.ready()
         from jaxinv.experiments import claims
         from jaxinv.experiments.claims import several as by_dataset
         from jaxinv.experiments.reports import write_report
 
         if not self.dataset:
             raise InputError("dataset: none given; give one or more")
-        options = {"quick": self.quick, "progress": not self.quiet, "seed": self.seed, "chunk": self.chunk}
-        options |= {"devices": self.devices, "data_dir": self.data_dir, "out": self.out}
+        options = {"quick": self.quick, "seed": self.seed, "data_dir": self.data_dir, "out": self.out}
+        options |= self.machine.options()
         with resumable(self.out):
             if len(self.dataset) == 1:
                 result = claims.run_claims(self.names, dataset=self.dataset[0], **options)
@@ -180,7 +199,7 @@ class Claims(Machine, Output):
 
 
 @dataclass(kw_only=True)
-class Bench(Machine, Output, StudyInput):
+class Bench(StudyInput, Output):
     """Measure how fast this machine runs a study, and how fast it could.
 
     Example: jaxinv bench --model mlp --most 1000 --json > here.json
@@ -192,12 +211,11 @@ class Bench(Machine, Output, StudyInput):
     """Result of another machine, from its bench --json, to compare with."""
     out: Annotated[str | None, optional("DIR", "print only")] = None
     """Folder for bench.json and a figure of the speeds."""
-    data_dir: DataDir = None
-    """Folder in which tensorflow-datasets keeps its data."""
+    machine: Machine
 
     def __call__(self) -> None:
         study = self.study()
-        self.ready()
+        self.machine.ready()
         from jaxinv import bench
 
         if self.out is not None:
@@ -207,10 +225,8 @@ class Bench(Machine, Output, StudyInput):
             result = bench.measure(
                 study,
                 most=self.most,
-                chunk=self.chunk,
-                devices=self.devices,
-                data_dir=self.data_dir,
-                progress=not self.quiet,
+                data_dir=self.data.data_dir,
+                **self.machine.options(),
             )
         if self.out is not None:
             bench.draw(result, self.out)

@@ -13,10 +13,10 @@ from jaxinv.fields import as_tuple
 from jaxinv.fields import check_preprocess as check_name
 from jaxinv.models.targets import Target
 from jaxinv.preprocess import Preprocess, check_preprocess, fit_preprocesses, get_preprocess, transform
+from jaxinv.registry import KEEP
 from jaxinv.results.schema import (
     ALWAYS_KEPT,
     AXIS_ATTRS,
-    CHOICES,
     OVERALL,
     PER_TRIAL,
     TRANSFER,
@@ -40,7 +40,7 @@ class Keeping:
     """What is kept of each trial.
 
     Attributes:
-      keep: of `CHOICES`.
+      keep: of `KEEP`.
       metrics: the user's metrics, by name.
       test_arms: preprocessings under which each network is tested as well.
     """
@@ -71,10 +71,10 @@ def check_keeping(
     """What `run` was asked to keep; `InputError` where it makes no sense."""
     chosen = (keep,) if isinstance(keep, str) else as_tuple(keep)
     if chosen is None:
-        raise InputError(f"keep: {keep!r} is not allowed; give some of {', '.join(CHOICES)}")
+        raise InputError(f"keep: {keep!r} is not allowed; give some of {', '.join(KEEP)}")
     for name in chosen:
-        if name not in CHOICES:
-            raise unknown("keep", name, CHOICES)
+        if name not in KEEP:
+            raise unknown("keep", name, KEEP)
     if metrics is not None and not isinstance(metrics, Mapping):
         raise InputError(f"metrics: {metrics!r} is not allowed; give a mapping of names to functions")
     for name, function in (metrics or {}).items():
@@ -91,7 +91,7 @@ def check_keeping(
     names = [preprocess.name for preprocess in preprocesses]
     if len(set(names)) < len(names):
         raise InputError(f"test_arms: {', '.join(names)} has a name twice; give each once")
-    return Keeping(tuple(name for name in CHOICES if name in chosen), dict(metrics or {}), preprocesses)
+    return Keeping(tuple(name for name in KEEP if name in chosen), dict(metrics or {}), preprocesses)
 
 
 def schema_of(resolved: ResolvedStudy, keeping: Keeping = NOTHING) -> Schema:
@@ -99,7 +99,7 @@ def schema_of(resolved: ResolvedStudy, keeping: Keeping = NOTHING) -> Schema:
     study, dataset = resolved.study, resolved.dataset
     for name, function in keeping.metrics.items():
         check_per_example(f"metrics: {name}", function, dataset.classes)
-    chosen = tuple(name for name in CHOICES if name in keeping.keep and name != "params")
+    chosen = tuple(name for name in KEEP if name in keeping.keep and name != "params")
     return Schema(
         arms=study.arm_names,
         learning_rates=study.learning_rates,

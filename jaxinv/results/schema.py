@@ -61,9 +61,6 @@ FIRST_KEPT = ("accuracy", "test_loss", "diverged", "layer_delta")
 """What jaxinv 0.1.0 kept; its folders do not say so."""
 ALWAYS_KEPT = (*FIRST_KEPT, "train_loss")
 TRANSFER = ("transfer_accuracy", "transfer_loss")
-CHOICES = ("correct", "predictions", "confusion", "params")
-"""What a run keeps where it is asked to."""
-
 OVERALL = {
     "weight_delta": Variable(
         ("arm", "learning_rate", *PIXELS),

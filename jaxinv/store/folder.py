@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from jaxinv.errors import DataError, InputError
-from jaxinv.results.schema import ALWAYS_KEPT, CHOICES, FIRST_KEPT, Schema
+from jaxinv.registry import KEEP
+from jaxinv.results.schema import ALWAYS_KEPT, FIRST_KEPT, Schema
 from jaxinv.store.files import ROOT
 from jaxinv.store.hierarchy import BLOCKS, FORMAT, ROOT_DOCUMENT, STUDY, checksum, read_json
 from jaxinv.store.lock import LOCK
@@ -216,7 +217,7 @@ def stored_axes(storage: Storage, stored: Stored, schema: Schema, block: int) ->
 def _kept(schema: Schema) -> str:
     """In words: what a run keeps of its trials, beyond what all runs keep, and is tested under."""
     networks = ("params",) if schema.params else ()
-    chosen = [name for name in (*schema.kept, *networks) if name in CHOICES]
+    chosen = [name for name in (*schema.kept, *networks) if name in KEEP]
     found = [f"keep={', '.join(chosen)}"] if chosen else []
     found += [f"metrics={', '.join(schema.metrics)} as they were then"] if schema.metrics else []
     found += [f"test_arms={', '.join(schema.test_arms)}"] if schema.test_arms else []

@@ -19,7 +19,7 @@ import jaxinv
 import jaxinv as ji
 from jaxinv import cli
 from jaxinv.cli import output
-from jaxinv.cli.options import StudyFlags
+from jaxinv.cli.options import Data, Training
 from jaxinv.cli.stopping import Interrupted, resumable
 from jaxinv.study import Study
 from tests.datasets import tiny
@@ -164,7 +164,10 @@ def test_run_json_is_one_object_with_what_was_stored(
 
 
 def test_every_field_of_a_study_is_a_flag() -> None:
-    assert {item.name for item in fields(StudyFlags)} == set(Study.__dataclass_fields__)
+    assert {item.name for group in (Data, Training) for item in fields(group)} == {
+        *Study.__dataclass_fields__,
+        "data_dir",
+    }
     assert cli.parse(["run"]).study() == Study()
     given = cli.parse(
         "run --dataset tfds:kmnist --arms raw lcn --model mlp --optimizer adam --learning-rate 0.1 0.2 --batch-size 7 "
@@ -296,6 +299,31 @@ def test_shells_can_complete(capsys: pytest.CaptureFixture[str], shell: str) -> 
     script = capsys.readouterr().out
     assert all(name in script for name in cli.COMMANDS)
     assert "--learning-rate" in script
+
+
+def test_bash_completes_names_and_other_names_are_allowed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["--tyro-print-completion", "bash"])
+    script = capsys.readouterr().out
+    for words, expected in (
+        ("run --model deep", ["deep_mnist"]),
+        ("run --json --arms raw inv", ["inverted"]),
+        ("run --keep conf", ["confusion"]),
+        ("compare --metric train", ["train_loss"]),
+    ):
+        typed = f'COMP_WORDS=(jaxinv {words}); COMP_CWORD={len(words.split())}; _tyro_jaxinv; echo "${{COMPREPLY[@]}}"'
+        done = subprocess.run(["bash", "-c", f"{script}\n{typed}"], capture_output=True, text=True, check=True)
+        assert done.stdout.split() == expected
+    training = cli.parse("run --arms inverted+zca --model mlp:7 --optimizer adam".split()).training
+    assert (training.arms, training.model, training.optimizer) == (("inverted+zca",), ("mlp:7",), ("adam",))
+
+
+def test_help_groups_options_under_titles(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["run", "--help"])
+    titles = re.findall(r"((?:[a-z]+ )?options) \W{3}", capsys.readouterr().out)
+    names = ["data", "training", "storage", "stopping", "sharing", "machine"]
+    assert titles == ["options", *(f"{name} options" for name in names)]
 
 
 @pytest.mark.slow
