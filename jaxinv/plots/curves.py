@@ -9,6 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from jaxinv import stats
+from jaxinv.errors import InputError
 from jaxinv.plots.style import MUTED, ArmStyle, arm_style, axes_or_new, figure_of, label, styled
 from jaxinv.results import (
     arm_index,
@@ -34,7 +35,7 @@ FEW = 20  # so many trials can be drawn one by one
 
 @styled
 def curve_over_steps(
-    results: "xr.Dataset",
+    results: "xr.Dataset | Mapping[str, xr.Dataset]",
     *,
     published: Mapping[str, float] | None = None,
     learning_rate: Any = None,
@@ -42,13 +43,15 @@ def curve_over_steps(
     ax: Axes | None = None,
 ) -> Axes:
     """A metric at every evaluated step: for each arm the mean over trials with its 95 % interval as a dark band, and up
-    to 20 trials as thin lines, or one standard deviation to either side as a pale band where there are more.
+    to 20 trials as thin lines, or one standard deviation to either side as a pale band where there are more. Of several
+    runs, means and intervals only.
 
     Args:
-        results: dims arm, learning_rate, trial, step.
+        results: dims arm, learning_rate, trial, step; or several runs, name -> results.
         published: arm -> a published mean over all evaluations of one chain, drawn as a dashed line; with it, each
             chain's own mean stands as a dot in a strip on the right, which is what to compare it with.
-        learning_rate: which, where results hold several; or a mapping arm -> learning rate.
+        learning_rate: which, where results hold several; or a mapping arm -> learning rate. Of several runs, one for
+            all, or a mapping run -> either.
         metric: a variable over all four dims.
         ax: where to draw; a new figure's by default.
 
@@ -56,45 +59,56 @@ def curve_over_steps(
         The axes.
 
     Raises:
-        InputError: an arm, step, learning rate or metric that the results do not hold.
+        InputError: an arm, step, learning rate or metric that the results do not hold; no run; several runs with
+            published means.
     """
-    check_results(results, metric)
-    for arm in published or {}:
-        arm_index(results, arm, "published")
-    rates = rate_by_arm(results, learning_rate)
-    steps = np.asarray(evaluated_steps(results), np.float64)
-    trials = int(done_mask(results).sum())
+    several = isinstance(results, Mapping) and not hasattr(results, "dims")
+    runs: dict[str, Any] = {str(name): run for name, run in results.items()} if several else {"": results}
+    if not runs:
+        raise InputError("results: no run is given; give one or more")
+    if several and published:
+        raise InputError("published: not allowed with several runs; give the results of one")
+    series = []
+    for name, run in runs.items():
+        check_results(run, metric)
+        for arm in published or {}:
+            arm_index(run, arm, "published")
+        wanted = learning_rate.get(name) if several and isinstance(learning_rate, Mapping) else learning_rate
+        series += [(name, run, arm, rate) for arm, rate in rate_by_arm(run, wanted).items()]
+    last = float(max(evaluated_steps(run)[-1] for run in runs.values()))
+    trials = max(int(done_mask(run).sum()) for run in runs.values())
     own, ax = ax is None, axes_or_new(ax)
-    reach = steps[-1] * 1.16 if published else steps[-1]
+    reach = last * 1.16 if published else last
     handles = []
-    for k, (arm, rate) in enumerate(rates.items()):
+    for k, (name, run, arm, rate) in enumerate(series):
         look = arm_style(k)
-        chains = curves(results, arm, learning_rate=rate, metric=metric)  # [T, S]
+        steps = np.asarray(evaluated_steps(run), np.float64)
+        chains = curves(run, arm, learning_rate=rate, metric=metric)  # [T, S]
         over_trials = stats.summary(chains, axis=0)
-        if 1 < trials <= FEW:
+        if 1 < trials <= FEW and not several:
             ax.plot(steps, chains.T, color=look.colour, lw=0.6, alpha=0.35, zorder=2)
-        elif trials > FEW:
+        elif trials > FEW and not several:
             low, high = over_trials.mean - over_trials.sd, over_trials.mean + over_trials.sd
-            pale = 0.18 if len(rates) <= 3 else 0.1
+            pale = 0.18 if len(series) <= 3 else 0.1
             ax.fill_between(steps, low, high, color=look.colour, alpha=pale, lw=0, zorder=2)
         if trials > 1:
             ax.fill_between(steps, *over_trials.ci95, color=look.colour, alpha=0.4, lw=0, zorder=3)
         few_points = {"marker": look.marker, "ms": 5} if steps.size <= 12 else {}
         (line,) = ax.plot(steps, over_trials.mean, color=look.colour, ls=look.dashes, lw=2, zorder=4, **few_points)
-        handles.append((line, label(arm, longest=NAME)))
+        handles.append((line, label(f"{name}: {arm}" if several else arm, longest=NAME)))
         if published and arm in published:
             ax.plot([0, reach], [published[arm]] * 2, color=look.colour, ls=(0, (5, 2)), lw=1.1, zorder=5)
-            _chain_means(ax, stats.summary(chains, axis=1).mean, steps[-1], reach, look)
+            _chain_means(ax, stats.summary(chains, axis=1).mean, last, reach, look)
             ax.annotate(
                 f"{published[arm]:.4f}",
-                ((steps[-1] + reach) / 2, published[arm]),
+                ((last + reach) / 2, published[arm]),
                 xytext=(0, 7 if published[arm] == max(published.values()) else -7),
                 textcoords="offset points",
                 ha="center",
                 va="bottom" if published[arm] == max(published.values()) else "top",
                 fontsize=8.5,
             )
-    _x_steps(ax, steps, reach, strip="mean\nof each\nchain" if published else None)
+    _x_steps(ax, last, reach, strip="mean\nof each\nchain" if published else None)
     ax.set_ylabel(metric_label(metric))
     ax.grid(axis="y")
     what = "chain" if published else "trial"
@@ -102,6 +116,7 @@ def curve_over_steps(
     sd, interval = (Line2D([], [], color=MUTED, lw=7, alpha=alpha) for alpha in (0.2, 0.5))
     if trials > 1:
         handles.append((interval, "95 % interval"))
+    if trials > 1 and not several:
         handles.append((thin, f"each of {trials} {what}s") if trials <= FEW else (sd, f"±1 sd, {trials:,} {what}s"))
     if published:
         handles.append((Line2D([], [], color=MUTED, ls=(0, (5, 2)), lw=1.1), "published mean"))
@@ -205,16 +220,16 @@ def learning_rate_curve(
     return ax
 
 
-def _x_steps(ax: Axes, steps: np.ndarray, reach: float, strip: str | None) -> None:
+def _x_steps(ax: Axes, last: float, reach: float, strip: str | None) -> None:
     ax.set_xlim(0, reach * 1.0 if strip else reach * 1.02)
-    ticks = [tick for tick in MaxNLocator(5, integer=True).tick_values(0, steps[-1]) if tick <= steps[-1]]
+    ticks = [tick for tick in MaxNLocator(5, integer=True).tick_values(0, last) if tick <= last]
     ax.set_xticks(ticks, [f"{tick:,.0f}" for tick in ticks])
     ax.set_xlabel("updates")
     if strip:
-        ax.axvspan(steps[-1], reach, color="#f1f1f1", lw=0, zorder=0)
+        ax.axvspan(last, reach, color="#f1f1f1", lw=0, zorder=0)
         ax.annotate(
             strip,
-            ((steps[-1] + reach) / 2, 0.02),
+            ((last + reach) / 2, 0.02),
             xycoords=ax.get_xaxis_transform(),
             ha="center",
             va="bottom",

@@ -119,6 +119,34 @@ def test_curve_over_many_trials_has_bands_of_one_sd_and_of_the_interval():
             assert np.isclose(heights, y, rtol=0, atol=1e-9).any()
 
 
+def test_curves_of_several_runs_share_the_axes_with_intervals_of_their_own_trials():
+    runs = {"long": lifelike_results(trials=30, steps=(10, 20, 40)), "short": lifelike_results(trials=4, steps=(5, 20))}
+    runs["short"].accuracy.values[:] -= 0.1
+    ax = plots.curve_over_steps(runs)
+    legend = ax.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "long: normal", "long: inverted", "short: normal", "short: inverted", "95 % interval",
+    ]  # fmt: skip
+    assert len({line.get_color() for line in ax.lines}) == len(ax.lines) == len(ax.collections) == 4  # no trial alone
+    for (run, arm), line, band in zip(
+        ((r, a) for r in runs.values() for a in (0, 1)), ax.lines, ax.collections, strict=True
+    ):
+        values = run.accuracy.values[arm, 0].astype(np.float64)  # [T, S]
+        np.testing.assert_array_equal(line.get_xdata(), run.step)
+        np.testing.assert_allclose(np.asarray(line.get_ydata(), np.float64), values.mean(axis=0), atol=1e-12)
+        half = scipy.stats.t.ppf(0.975, len(values) - 1) * scipy.stats.sem(values)
+        heights = np.asarray(band.get_paths()[0].vertices)[:, 1]  # pyright: ignore
+        for y in (*(values.mean(axis=0) - half), *(values.mean(axis=0) + half)):
+            assert np.isclose(heights, y, rtol=0, atol=1e-9).any()
+    rates = {"a": lifelike_results(rates=(0.1, 0.5)), "b": lifelike_results(rates=(0.2, 0.4))}
+    drawn = plots.curve_over_steps(rates, learning_rate={"a": 0.5, "b": {"normal": 0.2, "inverted": 0.4}})
+    ends = [np.asarray(line.get_ydata(), np.float64)[-1] for line in drawn.lines]
+    wanted = [rates[run].accuracy.values[arm, rate, :, -1].mean() for run, arm, rate in
+              (("a", 0, 1), ("a", 1, 1), ("b", 0, 0), ("b", 1, 1))]  # fmt: skip
+    np.testing.assert_allclose(ends, wanted, rtol=1e-6)
+
+
 def test_distribution_draws_every_trial_and_the_interval_of_scipy():
     results = lifelike_results()
     results["diverged"].values[1, 0, :3] = True
@@ -283,6 +311,9 @@ def test_save_is_whole_or_not_at_all(tmp_path, monkeypatch):
         (lambda r: plots.curve_over_steps(r, learning_rate=0.3), "learning_rate: 0.3 is not in the results"),
         (lambda r: plots.curve_over_steps(r, published={"nomal": 0.9}), "did you mean 'normal'"),
         (lambda r: plots.curve_over_steps(r, metric="acuracy"), "did you mean 'accuracy'"),
+        (lambda r: plots.curve_over_steps({}), "results: no run is given"),
+        (lambda r: plots.curve_over_steps({"a": r, "b": r}, published={"normal": 0.9}), "published: not allowed"),
+        (lambda r: plots.curve_over_steps({"a": r, "b": r}, learning_rate={"a": 0.5}), "learning_rate: None is not"),
         (lambda r: plots.learning_rate_curve(r, {"x": 1.0}), "bounds: 'x' is not known"),
         (lambda r: plots.learning_rate_curve(r, step=7), "step: 7 was not evaluated; give one of 50"),
         (lambda r: plots.trial_distribution(r.rename(trial="t")), "results: no dimension 'trial'"),
