@@ -116,28 +116,28 @@ EXPERIMENTS: dict[str, str] = {
 }
 """Published experiments that can be replicated."""
 
-CLAIMS = (
-    "inverting-lowers-accuracy",
-    "zero-pixels-never-move",
-    "border-up-centre-down",
-    "same-functions",
-    "training-finds-others",
-    "border-explains-it",
-    "inverting-hurts-a-convnet",
-    "centring-removes-it",
-    "batch-norm-removes-it",
-    "batch-norm-needs-no-mean",
-    "learning-rate-explains-it",
-    "matter-of-time",
-    "channel-mean-helps",
-    "pixel-mean-helps",
-    "channel-as-good-as-pixel",
-    "deviation-widens-rates",
-    "per-image-changing-light",
-    "per-image-steady-light",
-    "zeros-train-faster",
-)
-"""Claims of the two discussions; `experiments.claims` has what each says."""
+CLAIMS: dict[str, str] = {
+    "inverting-lowers-accuracy": "Inverting lowers accuracy",
+    "zero-pixels-never-move": "Weights of dark pixels never move",
+    "border-up-centre-down": "Inverting moves border weights more and central ones less",
+    "same-functions": "Normal and inverted images allow the same functions",
+    "training-finds-others": "Training finds different functions",
+    "border-explains-it": "The border explains the loss",
+    "inverting-hurts-a-convnet": "Inverting lowers a convnet's accuracy",
+    "centring-removes-it": "Centring removes the loss",
+    "batch-norm-removes-it": "Batch normalisation removes the loss",
+    "batch-norm-needs-no-mean": "Batch normalisation needs no centred images",
+    "learning-rate-explains-it": "The learning rate explains the loss",
+    "matter-of-time": "Inverted images get as far, but later",
+    "channel-mean-helps": "Subtracting channel means helps",
+    "pixel-mean-helps": "Subtracting the mean image helps",
+    "channel-as-good-as-pixel": "Channel means are as good as the mean image",
+    "deviation-widens-rates": "Dividing by the deviation lets more learning rates work",
+    "per-image-changing-light": "In changing light, normalise each image by itself",
+    "per-image-steady-light": "In steady light, normalise by the dataset",
+    "zeros-train-faster": "Images of zeros train faster",
+}
+"""Claims of the two discussions, each with its title; `experiments.claims` has what each says."""
 
 DATASETS: dict[str, str] = {
     "mnist": "70,000 handwritten digits, bundled: 55,000 to train on (the tutorial's split), 10,000 to test on",

@@ -17,7 +17,8 @@ SCALE = 128  # CSS pixels to a figure's inch: letters of body size
 
 
 class Table(NamedTuple):
-    """Text in rows; the first `names` columns hold names, the others numbers. `strong` are rows to highlight."""
+    """Text in rows; the first `names` columns hold names, the others numbers. `strong` are rows to highlight; `anchors`
+    are the sections that the rows lead to."""
 
     title: str
     head: Sequence[str]
@@ -25,6 +26,7 @@ class Table(NamedTuple):
     names: int = 1
     strong: Sequence[int] = ()
     note: str = ""
+    anchors: Sequence[str] = ()
 
 
 @dataclass(frozen=True, eq=False)

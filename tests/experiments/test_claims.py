@@ -68,7 +68,7 @@ def moves(border: float, centre: tuple[float, float], trials: int = 10) -> np.nd
 
 def test_every_claim_says_what_it_is():
     assert set(claims.CLAIMS) == WIDE
-    assert tuple(claims.CLAIMS) == registry.CLAIMS
+    assert list(claims.CLAIMS) == list(registry.CLAIMS)
     for name, claim in claims.CLAIMS.items():
         assert name == claim.name
         assert re.fullmatch("[a-z]+(-[a-z]+)*", name)
@@ -176,6 +176,7 @@ def test_border_explains_it(dark, wanted):
     found = judge("border-explains-it", dark_border=results)
     assert found.verdict == wanted
     assert found.effect == pytest.approx((dark - 0.5) / 0.4, abs=0.01)
+    assert [one["share"] for one in found.causes] == [found.effect]
     none = results_with_means({"normal": 0.9, "inverted": 0.9, "inverted_dark_border": dark})
     assert judge("border-explains-it", dark_border=none).verdict == "premise absent"
 
@@ -189,7 +190,9 @@ def test_centring_removes_it(shift, hidden, wanted):
     results.accuracy[1::2] = results.accuracy.values[::2]
     results.accuracy[3, 0, 7] += shift
     mlp = results_with_means({"normal": 0.9, "inverted": 0.1, "pixel_mean": 0.9, "inverted+pixel_mean": hidden})
-    assert judge("centring-removes-it", centred=results, mlp=mlp).verdict == wanted
+    found = judge("centring-removes-it", centred=results, mlp=mlp)
+    assert found.verdict == wanted
+    assert [one["share"] for one in found.causes] == pytest.approx([1 - (0.9 - hidden) / 0.8], abs=0.01)
 
 
 @pytest.mark.parametrize(
@@ -203,6 +206,8 @@ def test_batch_norm(gentle, fast, wanted):
         mlp = results_with_means({"normal": 0.9, "inverted": 0.1})
         found = judge(name, **by_statistics(means, means), mlp=mlp)
         assert found.verdict == wanted
+        brought_back = [1 - (0.93 - fast) / 0.8] if arm == "inverted" else []
+        assert [one["share"] for one in found.causes] == pytest.approx(brought_back, abs=0.01)
 
 
 def by_statistics(recomputed: Any, running: Any) -> dict[str, Any]:
@@ -265,6 +270,7 @@ def test_learning_rate_explains_it(peak, wanted):
     assert found.verdict == wanted
     assert found.n == 20
     assert "0.5 for normal, 0.016 for inverted" in found.explanation
+    assert [one["share"] for one in found.causes] == pytest.approx([0.25 / (1.15 - peak), 1.0], abs=0.02)
 
 
 @pytest.mark.parametrize("name", ["channel-mean-helps", "pixel-mean-helps"])

@@ -138,6 +138,28 @@ def test_claims_stand_first(tmp_path):
     assert [tag["class"] for tag in page.all("article")] == ["judged positive", "judged negative", "judged neutral"]
     assert "[−1.25, 0.75]" in page.text
     assert not (tmp_path / "report.csv").exists()
+    claims[0] |= {"name": "inverting-lowers-accuracy"}
+    claims[1] |= {
+        "name": "border-explains-it",
+        "causes": [
+            {"change": "darkening", "network": "MLP", "share": 0.1, "ci95": [0.05, 0.2], "n": 6},
+            {"change": "centring", "network": "MLP", "share": 0.98, "ci95": [0.9, 1.02], "n": 6},
+            {"change": "waiting", "network": "MLP", "share": None, "ci95": [None, None], "n": 2},
+        ],
+    }
+    (tmp_path / "claims.json").write_text(json.dumps(about))
+    page = Reader(write_report(tmp_path).read_text())
+    assert (
+        "Inverting costs 50.0 points of accuracy. Centring brings back 98% of such a loss and darkening 10%."
+        in page.text
+    )
+    assert column(page.tables[0], "n") == ["6", "6"]
+    assert column(page.tables[1], "claim")[:2] == ["Inverting lowers accuracy", "The border explains the loss"]
+    ids = {tag["id"] for tag in page.all("article")}
+    leads = [
+        link["href"] for link in page.all("a") if str(link["href"])[1:] in ids and link.get("class") != "permalink"
+    ]
+    assert leads == ["#border-explains-it"] * 2 + ["#inverting-lowers-accuracy", "#border-explains-it", "#claim_2"]
     del claims[1]["effect"]
     (tmp_path / "claims.json").write_text(json.dumps({"claims": claims}))
     with pytest.raises(DataError, match="claims: number 2 has no effect"):

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from jaxinv.experiments.claims.estimates import NAN, Estimate
+from jaxinv.experiments.claims.estimates import NAN, Cause, Estimate
 from jaxinv.experiments.claims.rule import Criterion, Verdict, verdict
 from jaxinv.utils.jsonable import jsonable
 from jaxinv.utils.text import points
@@ -22,6 +22,7 @@ class Measurement:
       explanation: one sentence with numbers.
       effect: the figure to show; by default the first estimate.
       diverged: how many diverged trainings are among those that the figures include.
+      causes: what brings back how much of the accuracy that inverting costs.
       premise: whether the data are such that the claim says something of them.
     """
 
@@ -29,6 +30,7 @@ class Measurement:
     explanation: str
     effect: Estimate | None = None
     diverged: int = 0
+    causes: Sequence[Cause] = ()
     premise: bool = True
 
 
@@ -50,6 +52,7 @@ class Judgement:
       explanation: one sentence with numbers.
       diverged: how many diverged trainings are among those that the figures include.
       criteria: each criterion and its figure, as plain values.
+      causes: what brings back how much of the accuracy that inverting costs, as plain values.
     """
 
     verdict: Verdict
@@ -60,6 +63,7 @@ class Judgement:
     explanation: str
     diverged: int = 0
     criteria: Sequence[dict[str, Any]] = ()
+    causes: Sequence[dict[str, Any]] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +113,7 @@ class Claim:
             explanation=measured.explanation,
             diverged=measured.diverged,
             criteria=[criterion.to_dict(estimate) for criterion, estimate in found],
+            causes=[cause.to_dict() for cause in measured.causes],
         )
 
     def to_dict(self, judgement: Judgement) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import numpy as np
 from jaxinv import stats, theory
 from jaxinv.engine.single_trial import train_one
 from jaxinv.experiments.claims.claim import Claim, Measurement, absent, more
-from jaxinv.experiments.claims.estimates import Mean, Share, difference, exact, mean_of, ratio
+from jaxinv.experiments.claims.estimates import Cause, Mean, Share, difference, exact, mean_of, ratio
 from jaxinv.experiments.claims.rule import Criterion, verdict
 from jaxinv.experiments.claims.studies import (
     CONVNET,
@@ -158,6 +158,7 @@ def border_explains(cache: StudyCache) -> Measurement:
         f"{percent(inverted.mean)} to {percent(dark.mean)}, which is {percent(back.value, 0)} of the way to normal's "
         f"{percent(normal.mean)}.",
         diverged=count_diverged(*samples),
+        causes=[Cause(change="keeping the border dark", network="softmax regression, 50 updates", share=back)],
     )
 
 
@@ -184,7 +185,7 @@ CLAIMS = (
         name="zero-pixels-never-move",
         source=ANSWER,
         statement="The weights of pixels that are zero are not updated, and in normal images those are the border's.",
-        method="Fresh trials of 50 updates as for inverting-lowers-accuracy; pixels that are 0 in all training images. "
+        method="Fresh trials of 50 updates of the tutorial's network; pixels that are 0 in all training images. "
         "The outer frame is a seventh of the image on each side.",
         criteria=[
             Criterion(
@@ -204,7 +205,7 @@ CLAIMS = (
         source=ANSWER,
         statement="With inverted pixels the weights at the border move, and those near the centre move less than "
         "they do with normal pixels.",
-        method="Fresh trials of 50 updates as for inverting-lowers-accuracy; a pixel's weight change is the largest "
+        method="Fresh trials of 50 updates of the tutorial's network; a pixel's weight change is the largest "
         "over classes. The border is the pixels that are always dark, the centre the middle half each way. Changes are "
         "told as shares of the centre's change with normal pixels.",
         criteria=[
@@ -238,7 +239,7 @@ CLAIMS = (
         name="training-finds-others",
         source=f"{INVERSION}, the answer against the comment",
         statement="Although both kinds of images allow the same functions, training does not find the same one.",
-        method="Fresh trials of 50 updates as for inverting-lowers-accuracy, where both networks of a trial begin at "
+        method="Fresh trials of 50 updates of the tutorial's network, where both networks of a trial begin at "
         "the same function.",
         criteria=[
             Criterion(
@@ -257,7 +258,7 @@ CLAIMS = (
         statement="Inverted images do worse because updates are spent on border pixels, which say nothing about the "
         "digit.",
         method="Invert, but leave always-dark pixels dark, so that their weights stand still; paired fresh trials of "
-        f"50 updates as for inverting-lowers-accuracy. There is something to explain if {COSTS.sentence}.",
+        f"50 updates of the tutorial's network. There is something to explain if {COSTS.sentence}.",
         criteria=[
             Criterion(
                 figure="the share of that difference which comes back when the border stays dark",

@@ -5,12 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from jaxinv import registry
 from jaxinv.errors import DataError
+from jaxinv.experiments.claims.studies import TITLES
 from jaxinv.report import figures, sentences, tables
 from jaxinv.report.pages import closing_blocks
 from jaxinv.report.sections import Badge, Block, Bullets, Code, Details, Fact, Facts, Page, Section, Table, slug
 from jaxinv.report.study import StoredStudy
-from jaxinv.utils.text import interval, number
+from jaxinv.utils.text import dataset_label, interval, listed, number, percent, points
 
 FIELDS = {"name", "source", "statement", "verdict", "effect", "ci95", "n", "explanation"}
 """What every claim must have; `rule`, `unit`, `diverged` and `criteria` are shown where they are there."""
@@ -45,8 +47,9 @@ def claims_page(
     return Page(
         title="Which claims hold up?",
         lede=lede(judged),
-        headline=counts(claims),
-        opening=[verdicts_table(claims)],
+        headline=conclusion(claims) or counts(claims),
+        findings=[counts(claims)] if conclusion(claims) else [],
+        opening=[*causes_tables(claims), verdicts_table(claims)],
         sections=[
             Section(title="Claim by claim", short="Claims", anchor="claims", blocks=[*map(claim_section, claims)]),
             *studies_sections(studies),
@@ -55,9 +58,46 @@ def claims_page(
     )
 
 
+def title(claim: Mapping[str, Any]) -> str:
+    """A claim in a few words."""
+    return registry.CLAIMS.get(str(claim["name"]), str(claim["statement"]))
+
+
+def causes(claims: Sequence[Mapping[str, Any]]) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+    """What brings lost accuracy back, most first, each with its claim; nothing where trials are too few to say."""
+    found = [(claim, cause) for claim in claims for cause in claim.get("causes", ())]
+    known = [(claim, cause) for claim, cause in found if None not in (cause.get("share"), *cause.get("ci95", [None]))]
+    return sorted(known, key=lambda one: -one[1]["share"])
+
+
+def conclusion(claims: Sequence[Mapping[str, Any]]) -> str:
+    """What inverting costs, and what brings how much of that back; "" where neither was tested."""
+    lost = [
+        claim["effect"]
+        for claim in claims
+        if (claim["name"], claim["verdict"]) == ("inverting-lowers-accuracy", "supported")
+    ]
+    told = [f"Inverting costs {points(lost[0])} of accuracy."] if lost else []
+    first, *others = [(str(cause["change"]), percent(cause["share"], 0)) for _, cause in causes(claims)] or [("", "")]
+    back = [f"{first[0].capitalize()} brings back {first[1]} of such a loss", *map(" ".join, others)]
+    return " ".join([*told, *([f"{listed(back)}."] if first[0] else [])])
+
+
+def causes_tables(claims: Sequence[Mapping[str, Any]]) -> list[Table]:
+    """How much of the accuracy that inverting costs comes back, by what is changed."""
+    found = causes(claims)
+    rows = [
+        [cause["change"], cause["network"], f"{percent(cause['share'], 0)}\n{shares(cause)}", n(cause)]
+        for _, cause in found
+    ]
+    head = ["change", "network", f"brings back\n{tables.LEVEL}", "n"]
+    anchors = [slug(str(claim["name"])) for claim, _ in found]
+    return [Table("What brings the lost accuracy back", head, rows, 2, anchors=anchors)] if rows else []
+
+
 def lede(judged: Mapping[str, Any]) -> str:
     """What the claims were tested on."""
-    where = f" on {judged['dataset']}" if "dataset" in judged else ""
+    where = f" on {dataset_label(str(judged['dataset']))}" if "dataset" in judged else ""
     quick = judged.get("quick")
     how = ", with few trials (--quick)" if quick is True else ", in full" if quick is False else ""
     seed = f"; seed {judged['seed']}" if "seed" in judged else ""
@@ -87,23 +127,27 @@ def claims_command(claims: Sequence[Mapping[str, Any]], judged: Mapping[str, Any
 
 def verdicts_table(claims: Sequence[Mapping[str, Any]]) -> Table:
     """All verdicts at a glance."""
-    head = ["claim", "verdict", f"effect\n{tables.LEVEL}", "n"]
+    head = ["claim", "verdict", f"effect, {tables.LEVEL}", "n"]
     rows = [
-        [str(claim["name"]), f"{badge(claim).sign} {badge(claim).text}", f"{effect(claim)}\n{ci95(claim)}", n(claim)]
+        [
+            title(claim),
+            f"{badge(claim).sign} {badge(claim).text}",
+            f"{effect(claim)} {ci95(claim)} {unit(claim)}",
+            n(claim),
+        ]
         for claim in claims
     ]
-    return Table("Verdicts", head, rows, 2)
+    return Table("Verdicts", head, rows, 3, anchors=[slug(str(claim["name"])) for claim in claims])
 
 
 def claim_section(claim: Mapping[str, Any]) -> Section:
     """A claim, its verdict, its figures and its rule."""
-    unit, address, diverged = claim.get("unit"), source_address(claim), claim.get("diverged")
+    address, diverged = source_address(claim), claim.get("diverged")
     facts = [
-        Fact("effect", f"{effect(claim)}{f' ({unit})' if unit else ''}"),
+        Fact("effect", f"{effect(claim)} {unit(claim)}"),
         Fact("95% interval", ci95(claim)),
         Fact("n", n(claim)),
         *([Fact("diverged", f"{told(diverged, ',')} trainings, included")] if diverged else []),
-        Fact("claim", str(claim["name"])),
         Fact("source", str(claim["source"])[len(address) :], address),
     ]
     rule: list[Block] = [str(claim["rule"])] if claim.get("rule") else []
@@ -114,11 +158,12 @@ def claim_section(claim: Mapping[str, Any]) -> Section:
         if isinstance(one, Mapping) and "comparison" in one
     ]
     rule += [Bullets(compared)] if compared else []
+    rule += [Code(f"jaxinv claims {claim['name']}")]
     return Section(
         title=str(claim["statement"]),
         badge=badge(claim),
         anchor=slug(str(claim["name"])),
-        blocks=[str(claim["explanation"]), Facts(facts), *([Details("How it is judged", rule)] if rule else [])],
+        blocks=[str(claim["explanation"]), Facts(facts), Details("How it is judged", rule)],
     )
 
 
@@ -128,14 +173,13 @@ def studies_sections(studies: Sequence[StoredStudy]) -> list[Section]:
         return []
     widest_first = sorted(studies, key=lambda study: -len(study.cells))
     drawn = [
-        replace(figures.accuracy_over_learning_rates(study), title=study.name)
+        replace(figures.accuracy_over_learning_rates(study), title=TITLES.get(study.name, study.name))
         for study in widest_first
         if len(study.learning_rates) > 1
     ]
     arms = tables.described_arms_table(studies)
     blocks: list[Block] = [
         *map(study_details, studies),
-        "Each has a folder of its own; jaxinv report with it makes a page with its figures.",
         *([arms] if arms else []),
     ]
     rates = Section(title="Accuracy against learning rate", short="Learning rates", anchor="rates", blocks=drawn)
@@ -150,7 +194,8 @@ def study_details(study: StoredStudy) -> Details:
     blocks: list[Block] = [*sentences.verdict(study), tables.arms_table(study)]
     blocks += [tables.pairs_table(study)] if study.comparisons else []
     blocks += [sentences.methods(study), tables.provenance_table(study)]
-    return Details(f"{study.name}: {sentences.lede(study)}", blocks)
+    blocks += [f"Its folder is {study.name}; jaxinv report with it makes a page with its figures."]
+    return Details(f"{TITLES.get(study.name, study.name)}: {sentences.lede(study)}", blocks)
 
 
 def badge(claim: Mapping[str, Any]) -> Badge:
@@ -167,6 +212,15 @@ def ci95(claim: Mapping[str, Any]) -> str:
     bounds = claim["ci95"]
     both = isinstance(bounds, list | tuple) and len(bounds) == 2 and all(isinstance(v, int | float) for v in bounds)
     return interval((bounds[0], bounds[1]), ".3g") if both else "n/a"
+
+
+def shares(cause: Mapping[str, Any]) -> str:
+    """The interval of a share, in percent."""
+    return f"[{', '.join(percent(end, 0) for end in cause['ci95'])}]"
+
+
+def unit(claim: Mapping[str, Any]) -> str:
+    return f"({claim['unit']})" if claim.get("unit") else ""
 
 
 def n(claim: Mapping[str, Any]) -> str:

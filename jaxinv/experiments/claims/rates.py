@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 
 from jaxinv.experiments.claims.claim import Claim, Measurement, absent
-from jaxinv.experiments.claims.estimates import Mean, Share, difference, factor
+from jaxinv.experiments.claims.estimates import Mean, Share, cause, difference, factor
 from jaxinv.experiments.claims.remedies import no_loss
 from jaxinv.experiments.claims.rule import Criterion, Region
 from jaxinv.experiments.claims.studies import MATTERS, RATES, SCALED, TUTORIAL_RATE, bounded, long_rates, rates
@@ -13,6 +13,7 @@ from jaxinv.experiments.claims.study_cache import Sample, StudyCache, count_dive
 from jaxinv.experiments.sources import INVERSION, NORMALISATION
 from jaxinv.utils.text import percent, points
 
+SOFTMAX = "softmax regression"
 LEVEL = 0.9  # the accuracy to reach
 NEAR = 0.02  # a learning rate works if it comes so near to the best one's accuracy
 
@@ -38,6 +39,7 @@ def learning_rate_explains(cache: StudyCache) -> Measurement:
             f"At the shared learning rate of {TUTORIAL_RATE} the difference is {points(gap(*shared).value)}: there is "
             "nothing to explain."
         )
+    lost, best, late = (a.values - b.values for a, b in (shared, (normal, inverted), later))
     bounds = [cache.bound(arm) for arm in ("normal", "inverted")]
     return Measurement(
         estimates=[left],
@@ -46,6 +48,15 @@ def learning_rate_explains(cache: StudyCache) -> Measurement:
         f"updates is {points(left.value)} instead of {points(gap(*shared).value)} at {TUTORIAL_RATE}; after 500 "
         f"updates, {points(gap(*later).value)}.",
         diverged=count_diverged(normal, inverted, *shared, *later),
+        causes=[
+            cause("a learning rate for each kind of image", f"{SOFTMAX}, 50 updates", lost, best),
+            cause(
+                "a learning rate for each and ten times as many updates",
+                f"{SOFTMAX}, 500 updates",
+                lost[: late.size],
+                late,
+            ),
+        ],
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from jaxinv.experiments.claims.claim import Claim, Measurement, absent
-from jaxinv.experiments.claims.estimates import Mean, difference, exact, widest
+from jaxinv.experiments.claims.estimates import Mean, cause, difference, exact, widest
 from jaxinv.experiments.claims.rule import Criterion, verdict
 from jaxinv.experiments.claims.studies import (
     CENTRED,
@@ -21,6 +21,7 @@ from jaxinv.experiments.claims.study_cache import Sample, StudyCache, StudyResul
 from jaxinv.experiments.sources import INVERSION, NORMALISATION
 from jaxinv.utils.text import points
 
+MLP = f"MLP, 100 updates at a learning rate of {TUTORIAL_RATE}"
 SAME = 0.0005  # five of 10,000 test images: more than float32 can undo of what is exact on paper
 
 
@@ -40,6 +41,7 @@ def centring_removes(cache: StudyCache) -> Measurement:
         f"{results.trials} trials; in an MLP, which begins with random weights, centring takes the mean difference "
         f"from {points(raw.value)} to {points(gap.value, 2)}.",
         diverged=count_diverged(*pairs[0], *pairs[1], *both, *bare),
+        causes=[cause("centring the images", MLP, *(one.values - other.values for one, other in (bare, both)))],
     )
 
 
@@ -57,6 +59,9 @@ def batch_norm_removes(cache: StudyCache) -> Measurement:
         f"{points(gentle.value, 2)}. {lag((gentle, fast), running)}",
         effect=widest([gentle, fast]),
         diverged=count_diverged(*samples, *more_samples, *bare),
+        causes=[
+            cause("batch normalisation", MLP, bare[0].values - bare[1].values, samples[2].values - samples[3].values)
+        ],
     )
 
 

@@ -145,7 +145,7 @@ def table(result: dict[str, Any]) -> str:
         f"{len(rows)} claims on {result['dataset']}, {trials}: {result['seconds']:.0f} s. Supported: the 95% interval "
         "lies where the claim says. Refuted: it lies elsewhere. Inconclusive: it leaves both open. Premise absent: "
         "what the claim takes for granted is not so in these images. Each claim is judged by itself. Intervals cover "
-        "new trials on the same test images, that of inverting-lowers-accuracy new test images too.",
+        "new trials on the same test images, that of the first claim new test images too.",
         WIDTH,
         break_on_hyphens=False,
     )

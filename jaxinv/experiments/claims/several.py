@@ -7,7 +7,18 @@ from typing import Any
 
 from jaxinv.data import load_dataset
 from jaxinv.errors import InputError
-from jaxinv.experiments.claims.page import BADGES, badge, ci95, claim_section, counts, effect, n
+from jaxinv.experiments.claims.page import (
+    BADGES,
+    badge,
+    ci95,
+    claim_section,
+    conclusion,
+    counts,
+    effect,
+    n,
+    title,
+    unit,
+)
 from jaxinv.experiments.claims.running import run_claims
 from jaxinv.report.pages import closing_blocks
 from jaxinv.report.sections import Block, Code, Link, Page, Section, Table, slug
@@ -85,7 +96,7 @@ def several_page(result: Mapping[str, Any], *, command: str | None = None) -> Pa
         title="Which claims hold up where?",
         lede=f"Claims about how inputs are presented, each tested on {', '.join(labels)}.",
         headline=agreement(judged),
-        findings=[f"{one['label']}: {counts(one['claims'])}" for one in judged],
+        findings=[f"{one['label']}: {conclusion(one['claims'])} {counts(one['claims'])}" for one in judged],
         opening=[matrix(judged), *links],
         sections=[
             Section(title="Claim by claim", short="Claims", anchor="claims", blocks=blocks),
@@ -102,7 +113,7 @@ def several_page(result: Mapping[str, Any], *, command: str | None = None) -> Pa
 
 def rule_of(claim: Mapping[str, Any]) -> list[Block]:
     """The figures of a claim in a line."""
-    return [f"{effect(claim)} {ci95(claim)} ({claim.get('unit', '')}), n = {n(claim)}."]
+    return [f"{effect(claim)} {ci95(claim)} {unit(claim)}, n = {n(claim)}."]
 
 
 def agreement(judged: Sequence[Mapping[str, Any]]) -> str:
@@ -118,11 +129,12 @@ def matrix(judged: Sequence[Mapping[str, Any]]) -> Table:
     """Claims by datasets."""
     rows = [
         [
-            claims[0]["name"],
+            title(claims[0]),
             *(f"{badge(claim).sign} {badge(claim).text}\n{effect(claim)} {ci95(claim)}" for claim in claims),
         ]
         for claims in zip(*(one["claims"] for one in judged), strict=True)
     ]
     signs = ", ".join(f"{one.sign} {one.text}" for one in BADGES.values())
     head = ["claim", *(one["label"] for one in judged)]
-    return Table("Verdicts, effects and 95% intervals", head, rows, len(head), (), f"{signs}.")
+    anchors = [slug(str(claim["name"])) for claim in judged[0]["claims"]]
+    return Table("Verdicts, effects and 95% intervals", head, rows, len(head), (), f"{signs}.", anchors)

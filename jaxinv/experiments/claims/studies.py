@@ -18,6 +18,25 @@ CENTRED = ("channel_mean", "inverted+channel_mean", "pixel_mean", "inverted+pixe
 SCALED = {"channel_mean": "channel_zscore", "pixel_mean": "pixel_zscore"}
 
 
+TITLES = {
+    "independent": "Fresh trials of 50 updates",
+    "as_written": "Chains of 5,000 updates, as the published script trains",
+    "rates": "Learning rates from 1/256 to 8, 50 updates",
+    "rates_500": "Learning rates from 1/256 to 8, 500 updates",
+    "centred": "Centred images, normal and inverted",
+    "mlp": "MLP",
+    "mlp_bn": "MLP with batch normalisation, running averages",
+    "mlp_bn_recomputed": "MLP with batch normalisation, recomputed statistics",
+    "convnet": "Convnet",
+    "dark_border": "Inverted images with a dark border",
+    "changing_light": "Light that changes from image to image",
+    "steady_light": "Steady light",
+    "half_bound_normal": "Normal images at half of their stable learning rate",
+    "half_bound_inverted": "Inverted images at half of their stable learning rate",
+}
+"""Of each study, by the folder that it is stored in."""
+
+
 def independent_study(cache: StudyCache) -> Study:
     """Fresh trials of 50 updates: the published text's reading."""
     return cache.study(trials=cache.trials(20, 200))
