@@ -10,7 +10,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocat
 
 from jaxinv import stats
 from jaxinv.errors import InputError
-from jaxinv.plots.style import MUTED, ArmStyle, arm_style, axes_or_new, figure_of, label, styled
+from jaxinv.plots.style import MUTED, WIDTH, ArmStyle, arm_style, axes_or_new, figure_of, label, styled
 from jaxinv.results import (
     arm_index,
     arm_names,
@@ -106,7 +106,7 @@ def curve_over_steps(
                 textcoords="offset points",
                 ha="center",
                 va="bottom" if published[arm] == max(published.values()) else "top",
-                fontsize=8.5,
+                fontsize=9,
             )
     _x_steps(ax, last, reach, strip="mean\nof each\nchain" if published else None)
     ax.set_ylabel(metric_label(metric))
@@ -206,7 +206,7 @@ def learning_rate_curve(
             textcoords="offset points",
             ha="right",
             va="bottom",
-            fontsize=8.5,
+            fontsize=9,
             color=MUTED,
         )
     few = ticks.size <= 8
@@ -233,7 +233,7 @@ def _x_steps(ax: Axes, last: float, reach: float, strip: str | None) -> None:
             xycoords=ax.get_xaxis_transform(),
             ha="center",
             va="bottom",
-            fontsize=8.5,
+            fontsize=9,
             color=MUTED,
         )
 
@@ -252,11 +252,11 @@ def _chain_means(ax: Axes, means: np.ndarray, start: float, end: float, look: Ar
 def _legend(ax: Axes, handles: list[tuple[Line2D, str]], own: bool, above: float = 0.0) -> None:
     """Over the axes, in as many columns as fit; a figure of our own grows by the rows it needs."""
     longest = max(len(name) for _, name in handles)
-    columns = max(1, min(len(handles), 3, int(4.7 / (0.45 + 0.07 * longest))))
+    columns = max(1, min(len(handles), 3, int(4.2 / (0.45 + 0.07 * longest))))
     rows = -(-len(handles) // columns)
     columns = -(-len(handles) // rows)
     if own:
-        figure_of(ax).set_size_inches(5.2, 3.1 + 0.21 * rows)
+        figure_of(ax).set_size_inches(WIDTH, 3.1 + 0.21 * rows)
     legend = ax.legend(
         [handle for handle, _ in handles],
         [f"arm {k}" for k in range(len(handles))],  # matplotlib drops labels that begin with an underscore

@@ -42,7 +42,7 @@ def trial_distribution(
         The axes. Trials that diverged and still have a value are drawn as crosses; others are counted in the label.
     """
     arms = _cells(results, learning_rate, step, metric)
-    ax = axes_or_new(ax, 5.2, 0.75 + ROW * len(arms))
+    ax = axes_or_new(ax, height=0.9 + ROW * len(arms))
     for k, arm in enumerate(arms):
         _row(ax, k, arm, metric, arm_style(k))
     _finish(ax, arms, metric)
@@ -77,7 +77,7 @@ def trial_distributions(
     """
     arms = _cells(results, learning_rate, step, metric)
     if figure is None:
-        figure = new_figure(5.2, 0.95 + ROW * len(arms) + 1.15 * len(arms))
+        figure = new_figure(height=1.1 + ROW * len(arms) + 1.15 * len(arms))
     heights = [ROW * len(arms) + 0.3] + [0.95] * len(arms)
     grid = figure.subplots(1 + len(arms), 1, gridspec_kw={"height_ratios": heights}, squeeze=False)[:, 0]
     for k, arm in enumerate(arms):
@@ -91,7 +91,7 @@ def trial_distributions(
         ax.set_yticks([])
         ax.set_xlabel("")
     grid[0].set_xlabel("")
-    grid[-1].set_xlabel(f"{metric_label(metric)}  ({KEY})")
+    grid[-1].set_xlabel(f"{metric_label(metric)}\n{KEY}")
     return figure
 
 
@@ -137,7 +137,7 @@ def _finish(ax: Axes, arms: list[Cell], metric: str) -> None:
     ax.margins(x=0.04)
     ax.xaxis.set_major_locator(MaxNLocator(6))
     ax.grid(axis="x")
-    ax.set_xlabel(f"{metric_label(metric)}  ({KEY})")
+    ax.set_xlabel(f"{metric_label(metric)}\n{KEY}")
 
 
 def _row_label(arm: Cell, metric: str) -> str:

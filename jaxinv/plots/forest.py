@@ -36,9 +36,9 @@ def forest(comparisons: "Comparison | Iterable[Comparison]", ax: Axes | None = N
     pairs = [comparisons] if isinstance(comparisons, Comparison) else list(comparisons)
     if not pairs:
         raise InputError("comparisons: none given; give one or more")
-    ax = axes_or_new(ax, 5.2, 0.8 + 0.62 * len(pairs))
     names = [" − ".join(label(arm, longest=20) for arm in names) for names in pair_names(pairs)]
-    size = 9 if max(map(len, names)) <= 30 else 7.5
+    beside = max(map(len, names)) <= 24  # names and figures in one line
+    ax = axes_or_new(ax, height=0.8 + (0.62 if beside else 0.8) * len(pairs))
     for row, pair in enumerate(pairs):
         low, high = pair.ci95
         colour = COLOURS[0] if pair.significant else MUTED
@@ -60,8 +60,10 @@ def forest(comparisons: "Comparison | Iterable[Comparison]", ax: Axes | None = N
             fill = colour if pair.significant else "white"
             ax.plot([pair.difference], [row + 0.18], marker="D", ms=6.5, mfc=fill, mec=colour, mew=1.4, zorder=4)
         place = {"xycoords": ("axes fraction", "data"), "va": "center", "zorder": 5, "bbox": WHITE}
-        ax.annotate(names[row], (0.0, row - 0.22), ha="left", fontweight="bold", fontsize=size, **place)
-        ax.annotate(_figures(pair), (1.0, row - 0.22), ha="right", fontsize=9, **place)
+        ax.annotate(
+            names[row], (0.0, row - (0.22 if beside else 0.36)), ha="left", fontweight="bold", fontsize=9, **place
+        )
+        ax.annotate(_figures(pair), (1.0, row - (0.22 if beside else 0.14)), ha="right", fontsize=9, **place)
     ax.axvline(0, color=INK, lw=1, zorder=1)
     ax.set_ylim(len(pairs) - 0.45, -0.5)
     ax.set_yticks([])

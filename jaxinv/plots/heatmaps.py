@@ -13,14 +13,14 @@ from matplotlib.image import AxesImage
 
 from jaxinv.errors import InputError
 from jaxinv.plots import style
-from jaxinv.plots.style import axes_or_new, label, new_figure, styled
+from jaxinv.plots.style import WIDTH, axes_or_new, label, new_figure, styled
 from jaxinv.results import weight_deltas
 
 if TYPE_CHECKING:
     import xarray as xr
 
 BORDER = "outlined: the border, pixels that are never on in training"
-MOST_COLUMNS = 3
+MOST_COLUMNS = 2
 SCALE = "mean over trials of max over outputs of |W_end − W_begin|"
 
 
@@ -70,7 +70,7 @@ def weight_changes(
     """Heatmaps of several arms side by side on one colour scale, with one colour bar.
 
     Args:
-        deltas: arm -> [H, W] or [H, W, K], or results with `weight_delta`. Channels are drawn in rows.
+        deltas: arm -> [H, W] or [H, W, K], or results with `weight_delta`. The channels of an arm stand side by side.
         border_mask: bool [H, W] or [H, W, K]: pixels never on in training.
         figure: an empty one to draw in; a new one by default.
         learning_rate: which, where results hold several; or a mapping arm -> learning rate.
@@ -88,29 +88,32 @@ def weight_changes(
         raise InputError(f"deltas: heatmaps of shapes {', '.join(map(str, sorted(shapes)))}; one shape is needed")
     height, width, channels = shapes.pop()
     mask = None if border_mask is None else _stack("border_mask", border_mask).astype(bool)
-    columns = -(-len(planes) // -(-len(planes) // MOST_COLUMNS)) if channels == 1 else len(planes)
-    rows = -(-len(planes) // columns) * channels
+    count = len(planes) * channels
+    columns = min(count, MOST_COLUMNS) if channels == 1 else min(channels, 3)
+    rows = -(-count // columns)
     note_height = 0.32 if notes else 0.0
     if figure is None:
-        panel = min(2.45, max(1.25, 5.0 / columns))
+        panel = min(2.45, (WIDTH - 0.2) / columns)
         figure = new_figure(columns * panel + 0.2, rows * (panel * height / width + 0.25 + note_height) + 0.75)
     grid = figure.subplots(rows, columns, squeeze=False)
     top = _scale(list(planes.values()))
     image: AxesImage | None = None
     for place, (arm, delta) in enumerate(planes.items()):
         for channel in range(channels):
-            ax = grid[place // columns * channels + channel, place % columns]
+            ax = grid.flat[place * channels + channel]
             outline = None if mask is None else mask[..., min(channel, mask.shape[-1] - 1)]
             image = _draw(ax, delta[..., channel], outline, top, 1.0 if columns < 3 else 0.7)
-            name = label(arm, longest=20) + (f", {_channel(channel, channels)}" if channels > 1 else "")
+            name = label(arm, longest=20 if columns < 3 else 14) + (
+                f"\n{_channel(channel, channels)}" if channels > 1 else ""
+            )
             ax.set_title(name, fontsize=10.5 if columns < 3 else 9)
-            if notes and arm in notes and channel == channels - 1:
-                ax.set_xlabel(notes[arm], fontsize=8.5 if columns < 3 else 7.5)
-    for ax in grid.flat[len(planes) :] if channels == 1 else ():
+            if notes and arm in notes and channel == channels // 2:
+                ax.set_xlabel(notes[arm], fontsize=9)
+    for ax in grid.flat[count:]:
         ax.set_axis_off()
     assert image is not None
     bar = figure.colorbar(image, ax=grid, location="bottom", aspect=45, pad=0.02, shrink=0.96)
-    bar.set_label(SCALE + ("" if mask is None else f"\n{BORDER}"), fontsize=8.5)
+    bar.set_label(SCALE + ("" if mask is None else f"\n{BORDER}"), fontsize=9)
     bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
     return figure
 

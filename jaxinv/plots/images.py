@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from jaxinv.errors import InputError
-from jaxinv.plots.style import axes_or_new, label, styled
+from jaxinv.plots.style import WIDTH, axes_or_new, label, styled
 from jaxinv.utils.text import number
 
 TAIL = 0.5  # percent of pixels at either end that may saturate, so that one odd pixel does not grey out the rest
@@ -41,12 +41,12 @@ def contact_sheet(images_by_arm: Mapping[str, Any], ax: Axes | None = None, *, g
         for column in range(count):
             top, left = gap + row * (height + gap), gap + column * (width + gap)
             sheet[top : top + height, left : left + width] = shown[column]
-    ax = axes_or_new(ax, 6.0, min(9.0, 0.3 + 4.6 * sheet.shape[0] / sheet.shape[1]))
+    ax = axes_or_new(ax, WIDTH, min(9.0, 0.2 + 3.4 * sheet.shape[0] / sheet.shape[1]))
     ax.imshow(sheet, interpolation="nearest")
     ax.set_xticks([])
     middle = [gap + row * (height + gap) + (height - 1) / 2 for row in range(len(rows))]
     names = [f"{label(arm, longest=20)}\n{_range(images)}" for arm, images in rows.items()]
-    ax.set_yticks(middle, names, fontsize="small")
+    ax.set_yticks(middle, names, fontsize=9)
     ax.set_anchor("E")  # what the pictures leave of the width belongs to the names
     ax.tick_params(length=0)
     for spine in ax.spines.values():

@@ -28,16 +28,16 @@ def arm_ranks(ranks: Sequence[Rank], ax: Axes | None = None) -> Axes:
     """
     if not ranks:
         raise InputError("ranks: none given; give those of a comparison of all pairs, adjusted by Holm's method")
-    ax = axes_or_new(ax, 5.2, 0.9 + 0.34 * len(ranks))
+    ax = axes_or_new(ax, height=1.05 + 0.34 * len(ranks))
     rows = np.arange(len(ranks))
     for row, one in zip(rows, ranks, strict=True):
         ax.plot([one.best, one.worst], [row, row], color=COLOURS[0], lw=5, marker="o", ms=9, zorder=3)
-    ax.set_yticks(rows, [f"{label(one.arm, longest=24)}  {number(one.mean)}" for one in ranks])
+    ax.set_yticks(rows, [f"{label(one.arm, longest=20)}  {number(one.mean)}" for one in ranks])
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
     ax.set_ylim(len(ranks) - 0.5, -0.5)
     ax.set_xlim(0.6, len(ranks) + 0.4)
     ax.xaxis.set_major_locator(MultipleLocator(max(1, len(ranks) // 10)))
     ax.grid(axis="x")
-    ax.set_xlabel("rank, as far as all pairs tell (95%, all arms together)")
+    ax.set_xlabel("rank, as far as all pairs tell\n(95%, all arms together)")
     return ax

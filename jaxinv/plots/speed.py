@@ -32,7 +32,7 @@ def throughput(
     look = arm_style(0)
     ax.loglog(trials, per_second, color=look.colour, marker=look.marker, lw=2, label="measured", clip_on=False)
     for x, y in zip(trials, per_second, strict=True):
-        ax.annotate(f"{y:,.3g}", (x, y), xytext=(0, 7), textcoords="offset points", ha="center", fontsize=8.5)
+        ax.annotate(f"{y:,.3g}", (x, y), xytext=(0, 7), textcoords="offset points", ha="center", fontsize=9)
     if ceiling is not None:
         ax.axhline(ceiling, color=MUTED, ls="--", lw=1.2, label=f"matrix products alone ({ceiling:,.3g}/s)")
     lowest, highest = min(per_second), max([*per_second, ceiling or 0])
