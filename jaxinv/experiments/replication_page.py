@@ -57,7 +57,7 @@ def lede(study: StoredStudy, published: Mapping[str, float]) -> str:
     reported = listed([f"{value} for {arm}" for arm, value in published.items()]) or "its arms"
     model, dataset, optimizer = (study.field(name) for name in ("model", "dataset", "optimizer"))
     return (
-        f"A published answer trains {model} on {dataset}, {optimizer}, and reports mean test accuracies of {reported}. "
+        f"A published answer trains {model} on {dataset} by {optimizer} and reports accuracies of {reported}. "
         "What its code runs is not what its text says. Both were run here."
     )
 

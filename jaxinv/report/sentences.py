@@ -167,14 +167,14 @@ def methods(study: StoredStudy) -> str:
             "size. Beside them stand anytime-valid intervals and p-values (a normal mixture, asymptotic; "
             "arXiv:2103.06476), which hold however often the run was looked at and grown."
         )
+    else:
+        sentences.append("The mean is given with its 95% t interval over trials.")
     if study.question:
         sentences.append(
             "The number of trials was not decided beforehand: the run went on until the anytime-valid interval of "
             f"one difference met a rule ({study.question['text']}) at one of the looks after 10, 20, … trials. The "
             "anytime figures allow for that, the others do not."
         )
-    else:
-        sentences.append("The mean is given with its 95% t interval over trials.")
     versions = json.loads(study.results.attrs.get("versions", "{}"))
     made = [f"{name} {versions[name]}" for name in ("jaxinv", "jax") if name in versions]
     where = study.results.attrs.get("device")
@@ -191,7 +191,7 @@ def _training(study: StoredStudy) -> list[str]:
     """What was trained, on what, how, and under which arms."""
     arms, model, data = study.described, study.field("model"), study.field("dataset")
     what = f"{registry.describe_model(model) or 'the network'} (model {model!r})" if arms.use("model") else "networks"
-    known = registry.DATASETS.get(data)
+    known = registry.DATASETS.get(str(study.study.get("dataset")))
     rule = [study.field("optimizer")] if arms.use("optimizer") else []
     rule += [rates_text(study.learning_rates)] if arms.use("learning_rate") else []
     how = [f" with {', '.join(rule)}"] if rule else []

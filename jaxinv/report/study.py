@@ -18,6 +18,7 @@ from jaxinv.stats import CellSummary, Comparison
 from jaxinv.stats.few_trials import FEWEST
 from jaxinv.stats.looks import stop_sentence
 from jaxinv.stats.ranks import Rank, ranks
+from jaxinv.utils.text import dataset_label
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -182,4 +183,5 @@ class StoredStudy:
 
     def field(self, name: str) -> str:
         """A field of the study in words; objects of the user's own go by their name."""
-        return plain_name(self.study.get(name, "unknown"))
+        text = plain_name(self.study.get(name, "unknown"))
+        return dataset_label(text) if name == "dataset" else text

@@ -101,7 +101,7 @@ def test_different_rates_without_a_choice_are_shown_and_not_called_best():
     assert column(Reader(page).tables[0], "learning rate") == ["0.5", "0.001"]
     assert "best learning rate" not in page
     assert "Accuracy against learning rate" not in page
-    assert "softmax on mnist, sgd, learning rate 0.5, batches of 100, unless an arm changes it: 6 paired trials" in page
+    assert "softmax on MNIST, sgd, learning rate 0.5, batches of 100, unless an arm changes it: 6 paired trials" in page
     assert "under normal and adam (optimizer adam, learning rate 0.001)." in page
 
 
@@ -128,8 +128,9 @@ def test_no_page_claims_for_all_arms_what_some_arm_changes():
     )
     assert "softmax" not in lede + methods
     assert "unless" not in lede
-    assert lede.startswith("mnist, learning rate 0.5, batches of 100: 4 paired trials")
-    assert methods.startswith("We trained networks on mnist (70,000 handwritten digits")
+    assert lede.startswith("MNIST, learning rate 0.5, batches of 100: 4 paired trials")
+    assert "The mean is given" not in methods  # of several arms, means are
+    assert methods.startswith("We trained networks on MNIST (70,000 handwritten digits")
     assert ", learning rate 0.5, in batches" not in methods
     assert "with learning rate 0.5, in batches of 100 for 50 updates under 2 arms: a (model mlp" in methods
 
@@ -154,11 +155,11 @@ def test_what_is_not_usual_of_the_whole_study_is_named():
 def test_the_usual_study_is_told_as_ever():
     shown = StoredStudy(results=study_results(Study(trials=4)))
     assert sentences.lede(shown) == (
-        "softmax on mnist, sgd, learning rate 0.5, batches of 100: 4 paired trials of 50 updates under normal and "
+        "softmax on MNIST, sgd, learning rate 0.5, batches of 100: 4 paired trials of 50 updates under normal and "
         "inverted."
     )
     assert sentences.methods(shown).startswith(
-        "We trained softmax regression from zero, as in the TensorFlow tutorial (model 'softmax') on mnist (70,000 "
+        "We trained softmax regression from zero, as in the TensorFlow tutorial (model 'softmax') on MNIST (70,000 "
         "handwritten digits, bundled: 55,000 to train on (the tutorial's split), 10,000 to test on) with sgd, learning "
         "rate 0.5, in batches of 100 for 50 updates under 2 arms: normal (grey values divided by 255: background 0, "
         "foreground 1) and inverted (one minus normal: background 1, foreground 0). Each arm was run in 4 trials. "
@@ -273,9 +274,9 @@ def test_many_arms_are_counted_in_the_title_and_their_rates_listed_once():
     assert sum("at each arm's best learning rate." in caption for caption in captions) == 2
     assert not [caption for caption in captions if "adam" in caption]
     assert render(shown).count(f"(normal {shown.best['normal'].rate:g}, inverted") == 1
-    assert sentences.question([shown]) == "How do normal, inverted, raw, signed and adam compare on mnist?"
+    assert sentences.question([shown]) == "How do normal, inverted, raw, signed and adam compare on MNIST?"
     many = StoredStudy(results=study_results(Study(arms=KINDS, trials=3)))
-    assert sentences.question([many]) == "How do 9 arms compare on mnist?"
+    assert sentences.question([many]) == "How do 9 arms compare on MNIST?"
     border = np.eye(8, dtype=bool)
     for arms, said in ((("normal", KINDS[7]), True), (("normal", "inverted"), False)):
         augmented = StoredStudy(results=study_results(Study(arms=arms, trials=3)), border=border)
