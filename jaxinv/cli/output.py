@@ -7,6 +7,8 @@ import sys
 import textwrap
 from typing import Any
 
+from jaxinv.utils.tables import room, text_rows
+
 
 def print_json(value: Any) -> None:
     """One JSON object on standard output."""
@@ -15,9 +17,7 @@ def print_json(value: Any) -> None:
 
 def print_names(names: dict[str, str]) -> None:
     """A name and its line, in two columns."""
-    width = max(map(len, names))
-    for name, line in names.items():
-        print(f"{name:{width}}  {line}")
+    print(text_rows(list(names.items()), room()))
 
 
 COLOURS = {"supported": 32, "holds": 32, "refuted": 31, "does not hold": 31, "inconclusive": 33, "open": 33}

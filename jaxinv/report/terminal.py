@@ -13,7 +13,7 @@ from jaxinv.results import cells, test_arm_names, transfer_values
 from jaxinv.stats.few_trials import FEWEST, too_few
 from jaxinv.stats.looks import stop_sentence
 from jaxinv.utils.jsonable import jsonable
-from jaxinv.utils.tables import WIDTH, text_rows, text_table
+from jaxinv.utils.tables import WIDTH, room, text_rows, text_table
 from jaxinv.utils.text import interval, number, percent, plain
 
 
@@ -107,7 +107,7 @@ def _transfer_table(rows: Sequence[dict[str, Any]], many_rates: bool) -> str:
         lines.append([*([f"{row['rate']:g}"] if many_rates else []), *means])
     names = [row["arm"] for row in rows]
     table = text_table([["arm", *head], *([name, *line] for name, line in zip(names, lines, strict=True))])
-    if max(map(len, table.splitlines())) > WIDTH:
+    if max(map(len, table.splitlines())) > room():
         told = (", ".join(f"{label} {value}" for label, value in zip(head, line, strict=True)) for line in lines)
         table = text_rows(list(zip(names, told, strict=True)))
     return f"Accuracy on the test images under each preprocessing:\n\n{plain(table)}"

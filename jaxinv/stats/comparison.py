@@ -108,7 +108,8 @@ class Comparisons:
         return "".join(map(html_table, [*self._tables(), *ranked])) + html_rows(self.notes())
 
     def _tables(self) -> list[list[list[str]]]:
-        found = (self.table(), self.anytime_table(), self.images_table())
+        spoken = any(np.isfinite(pair.ci95_anytime).all() for pair in self.pairs)  # else a note says when it begins
+        found = (self.table(), self.anytime_table() if spoken else [], self.images_table())
         return [rows for rows in found if rows]
 
 

@@ -57,7 +57,8 @@ def rows(comparison: PairFigures) -> list[tuple[str, str]]:
 
 def table(comparisons: Sequence[PairFigures]) -> list[list[str]]:
     """A header and one row of text for each pair of arms."""
-    made = [["a", "b", "n", "a - b", "95% interval", "p", "p adj.", "d_z", "diverged"]]
+    within = _within(comparisons[0])
+    made = [["a", "b", "n", "a - b", "95% interval", "p", "p adj.", "d_z", *within, "diverged"]]
     for pair, names in zip(comparisons, pair_names(comparisons), strict=True):
         out = "" if pair.diverged_policy == "include" else " out"
         made.append(
@@ -69,6 +70,7 @@ def table(comparisons: Sequence[PairFigures]) -> list[list[str]]:
                 p_value(pair.p_value) if pair.enough else TOO_FEW,
                 p_value(pair.p_adjusted) if pair.enough else TOO_FEW,
                 number(pair.effect_size, ".3g"),
+                *([_equivalent(pair)] if within else []),
                 f"{pair.diverged_either}{out}",
             ]
         )
@@ -85,6 +87,18 @@ def anytime_table(comparisons: Sequence[PairFigures]) -> list[list[str]]:
         p = [p_value(one) if pair.enough else TOO_FEW for one in (pair.p_anytime, pair.p_anytime_adjusted)[: 1 + many]]
         made.append([*names, f"{pair.n:,}", *ends, *p])
     return made
+
+
+def _equivalent(pair: PairFigures) -> str:
+    """Whether a pair is equivalent within its margin."""
+    if not pair.enough or pair.equivalence is None:
+        return TOO_FEW
+    return "yes" if pair.equivalence.equivalent else "open"
+
+
+def _within(pair: PairFigures) -> list[str]:
+    """The head of the column on equivalence, where that was asked for."""
+    return [] if pair.equivalence is None else [f"in +-{pair.equivalence.margin:g}"]
 
 
 def images_table(comparisons: Sequence[PairFigures]) -> list[list[str]]:
@@ -125,6 +139,7 @@ def notes(comparisons: Sequence[PairFigures]) -> list[tuple[str, str]]:
         ("at", f"{_place(first, _rates(comparisons))}{done}"),
         ("diverged", f"trials of a pair in which either arm diverged; {policy} in every figure"),
         ("p adj.", f"{first.adjustment} over {first.family} tests"),
+        *((head, "yes: shown to be equivalent within this margin; open: not shown") for head in _within(first)),
         *([("too few", too_few(fewest, "pair"))] if (fewest := min(pair.n for pair in comparisons)) < FEWEST else []),
         *([("anytime", f"begins with {first_look()} pairs")] if unspoken else []),
         ("which", first.which),

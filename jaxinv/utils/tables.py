@@ -1,10 +1,16 @@
-"""Rows and tables as text of at most 80 columns, and as escaped HTML."""
+"""Rows and tables as text, and as escaped HTML."""
 
 import html
+import shutil
 import textwrap
 from collections.abc import Sequence
 
 WIDTH = 80
+
+
+def room() -> int:
+    """The columns of the terminal, but 80 at the least, and where there is none."""
+    return max(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns)
 
 
 def text_rows(rows: Sequence[tuple[str, str]], width: int = WIDTH) -> str:
@@ -21,7 +27,7 @@ def text_rows(rows: Sequence[tuple[str, str]], width: int = WIDTH) -> str:
 def text_table(rows: Sequence[Sequence[str]], left: int = 1) -> str:
     """Columns under a ruled head: the first `left` to the left, the others to the right.
 
-    Where that takes more than 80 columns, what stands to the left gets a line of its own.
+    Where that takes more columns than there are, what stands to the left gets a line of its own.
 
     >>> print(text_table([["arm", "n"], ["normal", "10"], ["raw", "5"]]))
     arm      n
@@ -31,10 +37,10 @@ def text_table(rows: Sequence[Sequence[str]], left: int = 1) -> str:
     """
     made = _aligned(rows, left)
     longest = max(map(len, made))
-    if longest <= WIDTH:
+    if longest <= room():
         return "\n".join([made[0], "-" * longest, *made[1:]])
     figures = ["  " + line for line in _aligned([row[left:] for row in rows], 0)]
-    names = [textwrap.wrap(" - ".join(row[:left]), WIDTH, break_on_hyphens=False) for row in rows]
+    names = [textwrap.wrap(" - ".join(row[:left]), room(), break_on_hyphens=False) for row in rows]
     body = [line for name, line in zip(names[1:], figures[1:], strict=True) for line in (*name, line)]
     return "\n".join([*names[0], figures[0], "-" * max(map(len, body)), *body])
 

@@ -65,6 +65,16 @@ def test_before_its_first_look_the_anytime_interval_is_said_to_begin_later():
     assert "anytime" not in dict(stats.compare_all(paired_results(57)).notes())
 
 
+def test_a_wide_terminal_shows_each_pair_in_one_line(monkeypatch):
+    data = paired_results(60).assign_coords(arm=["a_name_of_some_length", "another_name_of_length"])
+    for columns, lines in (("80", 2), ("140", 1)):
+        monkeypatch.setenv("COLUMNS", columns)
+        told = str(stats.compare_all(data, margin=0.01)).split("\n\n")[0].splitlines()
+        assert len(told) == 2 * lines + 1
+        assert max(map(len, told)) <= int(columns)
+        assert "open" in told[-1]
+
+
 @pytest.mark.parametrize("trials", [2, 5, 6])
 def test_fewer_than_six_pairs_give_no_verdict(trials):
     data = paired_results(trials)
@@ -79,6 +89,8 @@ def test_fewer_than_six_pairs_give_no_verdict(trials):
     assert (dict(family.notes()).get("too few") == few) != enough
     assert (family.table()[1][5:7] == ["too few"] * 2) != enough
     assert (family.anytime_table()[1][-1] == "too few") != enough
+    assert [row[8] for row in family.table()] == ["in +-0.5", "yes" if enough else "too few"]
+    assert "anytime 95% interval" not in str(family)  # which nobody has yet: a note says when it begins
     assert got.to_dict()["enough"] == enough
     if not enough:
         assert said["anytime"] == few
