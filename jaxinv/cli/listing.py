@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Annotated
 
 from jaxinv import registry
-from jaxinv.cli.options import DataDir, Output, optional
+from jaxinv.cli.options import DataDir, DatasetName, Output, optional
 from jaxinv.cli.output import print_json, print_names
 
 
@@ -15,7 +15,7 @@ class Arms(Output):
     Example: jaxinv arms --out arms.png
     """
 
-    dataset: str = "mnist"
+    dataset: DatasetName = "mnist"
     """Dataset whose images --out draws."""
     out: Annotated[str | None, optional("FILE", "no picture")] = None
     """Picture to write (.png or .svg)."""

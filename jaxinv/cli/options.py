@@ -25,6 +25,7 @@ def optional(metavar: str, default: str) -> Any:
 
 Flag = Annotated[bool, tyro.conf.arg(help_behavior_hint="")]
 Dir = Annotated[str, tyro.conf.arg(metavar="DIR")]
+DatasetName = Annotated[str, tyro.conf.arg(metavar="NAME")]
 Names = tuple[str, ...] | None
 DataDir = Annotated[str | None, optional("DIR", "TFDS_DATA_DIR, or ~/tensorflow_datasets")]
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from jaxinv import registry
-from jaxinv.cli.options import DataDir, Dir, Flag, Machine, Output, optional, several
+from jaxinv.cli.options import DataDir, DatasetName, Dir, Flag, Machine, Output, optional, several
 from jaxinv.cli.output import print_json
 from jaxinv.cli.stopping import resumable
 from jaxinv.errors import InputError
@@ -28,7 +28,7 @@ class Recommend(Output):
     Example: jaxinv recommend --dataset tfds:cifar10 --model cnn cnn_bn
     """
 
-    dataset: str = "mnist"
+    dataset: DatasetName = "mnist"
     """mnist, tfds:<name>, or the path of an .npz file."""
     model: Annotated[
         tuple[str, ...], several(str, registry.MODELS), optional("NAME [NAME ...]", "mlp mlp_bn cnn cnn_bn")

@@ -161,7 +161,11 @@ class Claims(Output):
     ] = ()
     quick: Flag = False
     """Run few trials. This takes about a minute; where they do not suffice, the verdict is "inconclusive"."""
-    dataset: Annotated[tuple[str, ...], several(str), optional("NAME [NAME ...]", "mnist")] = ("mnist",)
+    dataset: Annotated[
+        tuple[str, ...],
+        several(str, ("mnist", "tfds:fashion_mnist", "tfds:kmnist")),
+        optional("NAME [NAME ...]", "mnist"),
+    ] = ("mnist",)
     """Dataset to test them on; several make one table and one page of claims by datasets."""
     seed: int = 0
     """Seed of all random numbers."""

@@ -131,7 +131,7 @@ def test_claims_on_several_datasets_make_one_table(tmp_path: Path, capsys: pytes
     assert [one["claims"][0]["verdict"] for one in found] == ["refuted", "premise absent"]
     assert [one["label"] for one in found] == ["dark.npz", "lit.npz"]
     shown = Reader((tmp_path / "out" / "report.html").read_text())
-    assert "0 of 1 claims have the same verdict on all 2 datasets." in shown.text
+    assert "0 of 1 claims have the same verdict on both datasets." in shown.text
     assert "lit.npz: Of 1 claims, 0 came out supported, 0 refuted and 0 inconclusive; the premise of 1" in shown.text
     assert matrix(found).rows[0][1].startswith("✘ refuted")
     assert (tmp_path / "out" / "dark-npz" / "report.html").is_file()

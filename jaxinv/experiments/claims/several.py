@@ -122,7 +122,8 @@ def agreement(judged: Sequence[Mapping[str, Any]]) -> str:
         {claim["verdict"] for claim in claims} for claims in zip(*(one["claims"] for one in judged), strict=True)
     ]
     same = sum(len(found) == 1 for found in verdicts)
-    return f"{same} of {len(verdicts)} claims have the same verdict on all {len(judged)} datasets."
+    where = "both" if len(judged) == 2 else f"all {len(judged)}"
+    return f"{same} of {len(verdicts)} claims have the same verdict on {where} datasets."
 
 
 def matrix(judged: Sequence[Mapping[str, Any]]) -> Table:
