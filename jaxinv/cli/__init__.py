@@ -30,9 +30,11 @@ PLAINER: dict[str, Callable[..., str]] = {  # what tyro says, and how it is said
     ),
     r"Missing from .*?: ([A-Z]+) ": lambda command, name: f"{name}: {command} needs it; give one",
 }
-DESCRIPTION = (
-    "Train many small networks under several treatments, paired trial by trial.\n\n--version prints the version."
-)
+DESCRIPTION = """Train many small networks under several treatments, paired trial by trial.
+
+jaxinv COMMAND --help shows a command's options, jaxinv --version the version.
+
+Example: jaxinv run --arms normal inverted --trials 100"""
 LOOK = (tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes)  # a field that is a dataclass titles its options
 TOO_LITTLE = "memory: it does not suffice"
 LEAST_COLUMNS = 40  # of a terminal; in fewer, help would be drawn letter by letter
