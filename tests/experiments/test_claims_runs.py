@@ -68,8 +68,8 @@ REAL = ["inverting-lowers-accuracy", "zero-pixels-never-move", "training-finds-o
     ("make", "wanted"),
     [
         (little, ["supported", "supported", "supported", "refuted"]),
-        (relabelled, ["refuted or inconclusive", "supported", "supported", "inconclusive"]),
-        (negative, ["refuted", "inconclusive", "supported", "inconclusive"]),
+        (relabelled, ["refuted or inconclusive", "supported", "supported", "premise absent"]),
+        (negative, ["refuted", "premise absent", "supported", "premise absent"]),
         (scattered, ["supported", "refuted", "supported", "refuted"]),
     ],
 )

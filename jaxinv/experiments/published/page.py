@@ -147,6 +147,11 @@ def _badge(one: Mapping[str, Any]) -> str:
 
 
 def _fill(line: str, indent: str = "") -> list[str]:
-    return textwrap.wrap(
-        line, WIDTH, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False
+    return textwrap.wrap(  # plain before it is cut: a sign may become two
+        plain(line),
+        WIDTH,
+        initial_indent=indent,
+        subsequent_indent=indent,
+        break_on_hyphens=False,
+        break_long_words=False,
     )

@@ -19,7 +19,8 @@ def studies(size: Size) -> Mapping[str, Plan]:
     plans = {}
     for name, dataset in DATASETS.items():
         many = size.study(dataset, **how)
-        two = many.replace(dataset=parity(load_dataset(many.dataset, data_dir=size.data_dir)), trials=many.trials // 5)
+        halves = parity(load_dataset(many.dataset, data_dir=size.data_dir))
+        two = many.replace(dataset=halves, trials=max(2, many.trials // 5))
         plans[name] = Plan(many, keep=("correct",), title=f"{name}: all classes")
         plans[f"{name}_two"] = Plan(two, keep=("correct",), title=f"{name}: even against odd classes")
     return plans
