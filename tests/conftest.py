@@ -43,6 +43,23 @@ def shared_data() -> Path:
     return SHARED
 
 
+@pytest.fixture(scope="module")
+def quickly_compiled() -> Iterator[None]:
+    """Programs are compiled with few of XLA's optimizations, in processes that tests start too.
+
+    For tests of what is done with results; what programs compute is tested of those that users run. No other test meets
+    these programs.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(program, "_programs", {})
+        patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+        jax.config.update("jax_disable_most_optimizations", True)
+        try:
+            yield
+        finally:
+            jax.config.update("jax_disable_most_optimizations", False)
+
+
 @pytest.fixture
 def compiled(monkeypatch: pytest.MonkeyPatch) -> list[ProgramSpec]:
     """What programs were compiled from the beginning of the test on."""

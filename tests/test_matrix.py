@@ -9,6 +9,8 @@ import pytest
 from jaxinv import cli, registry
 from tests.datasets import tiny
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 COMPOSED = ("inverted+pixel_mean", "lcn+channel_zscore")
 COLOURS = {"softmax": ("grey", "rgb"), "mlp_bn": ("grey", "rgb"), "deep_mnist": ("grey",)}
 """Of the others RGB alone, since arms that work on channels differ from one another there alone."""

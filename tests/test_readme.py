@@ -19,6 +19,8 @@ from jaxinv.engine import trial_runner
 from jaxinv.experiments.claims.running import CLAIMS
 from tests.datasets import tiny
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 ROOT = Path(__file__).parents[1]
 PAGES = {path: path.read_text() for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))}
 
@@ -37,18 +39,20 @@ SHELL |= {page: "\n".join(blocks(f"docs/{page}.md", "bash")) for page in OTHERS}
 TRACKERS = ("wandb", "mlflow", "tensorboardX")
 
 
-def environment(folder: Path) -> dict[str, str]:
+@pytest.fixture
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The blocks have caches of their own, together."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return {**os.environ, "PATH": path, "XDG_CACHE_HOME": str(folder / "cache")}
+    return {**os.environ, "PATH": path, "XDG_CACHE_HOME": str(tmp_path_factory.getbasetemp().parent / "blocks")}
 
 
 @pytest.mark.slow
-def test_python_blocks_run_in_order(tmp_path: Path) -> None:
+def test_python_blocks_run_in_order(tmp_path: Path, environment: dict[str, str]) -> None:
     for tracker in TRACKERS:
         shutil.copy(ROOT / "tests" / "trackers" / f"{tracker}.py", tmp_path)
     script = tmp_path / "readme.py"
     script.write_text("\n".join([*PYTHON, *WATCH]))
-    subprocess.run([sys.executable, script], cwd=tmp_path, env=environment(tmp_path), check=True, timeout=600)
+    subprocess.run([sys.executable, script], cwd=tmp_path, env=environment, check=True, timeout=600)
 
 
 @pytest.mark.parametrize("name", TRACKERS)
@@ -83,11 +87,11 @@ def test_trackers_are_told_every_block(name: str, monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.slow
 @pytest.mark.parametrize("where", SHELL)
-def test_shell_blocks_run(tmp_path: Path, where: str) -> None:
+def test_shell_blocks_run(tmp_path: Path, environment: dict[str, str], where: str) -> None:
     done = subprocess.run(
         ["bash", "-euc", SHELL[where]],
         cwd=tmp_path,
-        env=environment(tmp_path),
+        env=environment,
         capture_output=True,
         text=True,
         timeout=300,

@@ -13,6 +13,8 @@ import jaxinv as ji
 from jaxinv.engine.trial_runner import TrialRunner
 from tests.datasets import tiny
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 DATA = tiny()
 OLD = ji.Study(dataset=DATA, arms=("normal", "inverted"), steps=3, batch_size=10, trials=7, learning_rate=0.1)
 ADAM = ji.Arm("adam", optimizer="adam", learning_rate=0.01, model="mlp")

@@ -16,6 +16,8 @@ import xarray as xr
 from jaxinv import store
 from tests.datasets import tiny
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 KILLS = 8
 EXACT = ("accuracy", "diverged", "layer_delta", "weight_delta", "done")
 

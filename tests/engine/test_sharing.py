@@ -16,6 +16,8 @@ from jaxinv.engine import executors, runner
 from jaxinv.engine.launchers import launched_share, parse_share
 from tests.datasets import tiny
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 STUDY = ji.Study(dataset=tiny(), arms=("normal", "inverted"), steps=6, eval_every=3, batch_size=30, trials=22)
 
 

@@ -1,6 +1,5 @@
 """Programs as they are written for accelerators: lowered for each, and run on the CPU against the CPU's own."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -65,14 +64,6 @@ def test_groups_are_of_every_kind() -> None:
     found = {(g.trial.fold, g.trial.augment is not None, g.trial.preprocess is not None) for g in groups}
     assert found == {(True, False, False), (False, False, False), (True, True, False), (False, True, True)}
     assert {len(g.positions) for g in groups} == {1, 2}
-
-
-@pytest.fixture
-def quickly_compiled() -> Iterator[None]:
-    """Most of XLA's optimizations left out: on CPUs, where nobody runs them, these programs take long to compile."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 LATE = ji.Arm("late", preprocess="image_mean", augment="flip")

@@ -17,6 +17,8 @@ from jaxinv.stats.looks import stop_sentence
 from jaxinv.store import Store
 from tests.datasets import tiny
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 IMAGES = 60
 STUDY = ji.Study(
     dataset=tiny(test=IMAGES), arms=("normal", "inverted", "pixel_mean", "inverted+pixel_mean"), steps=6, batch_size=30
