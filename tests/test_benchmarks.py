@@ -23,8 +23,6 @@ from benchmarks import guard, harness, headline, jobs, machine, peers, precision
 from benchmarks.processes import Finished, run_process  # noqa: E402
 from tests.datasets import tiny  # noqa: E402
 
-pytestmark = pytest.mark.usefixtures("quickly_compiled")
-
 
 @pytest.fixture(autouse=True, scope="module")
 def one_thread():

@@ -17,8 +17,6 @@ from jaxinv.errors import InputError
 from jaxinv.study import Study
 from tests.datasets import tiny
 
-pytestmark = pytest.mark.usefixtures("quickly_compiled")
-
 STATUSES = {cli.DONE, cli.FAILED, cli.SENSELESS}
 REUSED = (HealthCheck.function_scoped_fixture,)  # `capsys`, read empty by every example
 SMALL = ("--trials", "3", "--steps", "2", "--batch-size", "10", "--quiet", "--no-cache")

@@ -19,8 +19,6 @@ from jaxinv.engine import trial_runner
 from jaxinv.experiments.claims.running import CLAIMS
 from tests.datasets import tiny
 
-pytestmark = pytest.mark.usefixtures("quickly_compiled")
-
 ROOT = Path(__file__).parents[1]
 PAGES = {path: path.read_text() for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))}
 
