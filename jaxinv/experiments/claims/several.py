@@ -96,7 +96,10 @@ def several_page(result: Mapping[str, Any], *, command: str | None = None) -> Pa
         title="Which claims hold up where?",
         lede=f"Claims about how inputs are presented, each tested on {', '.join(labels)}.",
         headline=agreement(judged),
-        findings=[f"{one['label']}: {conclusion(one['claims'])} {counts(one['claims'])}" for one in judged],
+        findings=[
+            f"{one['label']}: {conclusion(one['claims'])} {counts(one['claims'])}".replace(":  ", ": ")
+            for one in judged
+        ],
         opening=[matrix(judged), *links],
         sections=[
             Section(title="Claim by claim", short="Claims", anchor="claims", blocks=blocks),
