@@ -69,12 +69,9 @@ ARMS = [arm for fields in (*ALONE, *TOGETHER) for arm in variants(fields)]
 
 
 @pytest.fixture(scope="module")
-def results() -> Iterator[xr.Dataset]:
+def results(quickly_compiled: None) -> xr.Dataset:
     """Of all arms. What takes time here is to compile."""
-    optimised = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield ji.run(STUDY.replace(arms=ARMS), devices=1)
-    jax.config.update("jax_disable_most_optimizations", optimised)
+    return ji.run(STUDY.replace(arms=ARMS), devices=1)
 
 
 def key_of(trial: int) -> jax.Array:
