@@ -67,7 +67,7 @@ def experiment_page(
     shown = [replace(study, title=titles.get(study.name, study.name)) for study in studies]
     address, _, rest = experiment.source.partition(",")
     facts = [Fact("source", f",{rest}", address), Fact("size", SIZES[summary["size"]])]
-    about = [experiment.settings, experiment.open_settings, experiment.shortened, experiment.cost]
+    about = [experiment.settings, experiment.open_settings, experiment.shortened, cost(experiment)]
     asked = statements_table(summary, decides=False, title="Questions of ours")
     tables = [figures_table(summary), statements_table(summary, decides=True, title="What the source says"), asked]
     opening: list[Block] = [*filter(None, tables), Facts(facts), *filter(None, about)]
@@ -84,6 +84,11 @@ def experiment_page(
             provenance_section(shown, commands=[command or again(summary)], seconds=seconds, csv=csv),
         ],
     )
+
+
+def cost(experiment: Experiment) -> str:
+    """How long the published protocol takes; "" where that is the default."""
+    return f"The published protocol (--full) takes {experiment.cost}, by estimate." if experiment.cost else ""
 
 
 def rules(experiment: Experiment) -> list[str]:
@@ -117,7 +122,7 @@ def text(summary: Mapping[str, Any], experiment: Experiment) -> str:
     for one in summary["statements"]:
         mark = one["verdict"] if one["decides"] else f"our question: {one['verdict']}"
         parts += [*_fill(f"{one['says']} [{mark}]"), *_fill(one["comparison"], "    "), ""]
-    parts += _fill(f"{headline(summary)} Run with {SIZES[summary['size']]}. {experiment.shortened}")
+    parts += _fill(f"{headline(summary)} Run with {SIZES[summary['size']]}. {experiment.shortened} {cost(experiment)}")
     return plain("\n".join(parts))
 
 

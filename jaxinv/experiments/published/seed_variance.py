@@ -62,6 +62,7 @@ EXPERIMENT = Experiment(
     open_settings="Here 784-16-C with ReLU, SGD at 0.2, batches of 50; the two classes are those of even and of odd "
     "number.",
     shortened="Shortened to 200 updates, far from the convergence of the source's trainings; --full takes 2,000.",
+    cost="about 35 minutes on 2 cores, and less than one on an H200",
     studies=studies,
     statements=[statement for name in DATASETS for statement in statements(name)],
 )
