@@ -169,7 +169,12 @@ def test_it_runs_resumes_and_is_reported(name: str, small: Size, tmp_path: Path)
     again = running.run_experiment(name, out, size=small, progress=False)
     assert again["statements"] == summary["statements"]
     shown = Reader(write_report(out).read_text())
-    for text in (experiment.question, summary["statements"][0]["says"], f"jaxinv replicate {name} --seed 3 --quick"):
+    for text in (
+        experiment.question,
+        summary["statements"][0]["says"],
+        f"jaxinv replicate {name} --seed 3 --quick",
+        experiment.cost,
+    ):
         assert text in shown.text
     lines = page.text(summary, experiment).splitlines()
     assert not [line for line in lines if len(line) > 80 and "https://" not in line]
