@@ -210,7 +210,7 @@ def test_senseless_requests(capsys: pytest.CaptureFixture[str], arguments: tuple
 def test_the_list_names_all(capsys: pytest.CaptureFixture[str]):
     assert cli.main(["replicate", "--list"]) == cli.DONE
     shown = capsys.readouterr().out
-    assert [line.split()[0] for line in shown.splitlines()] == list(registry.EXPERIMENTS)
+    assert [line.split()[0] for line in shown.splitlines() if line[0] != " "] == list(registry.EXPERIMENTS)
     assert cli.main(["replicate", "--list", "--json"]) == cli.DONE
     assert json.loads(capsys.readouterr().out) == {"experiments": registry.EXPERIMENTS}
 
