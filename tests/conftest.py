@@ -76,8 +76,8 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> list[ProgramSpec]:
 
 @pytest.fixture(autouse=True)
 def _loggers_as_they_were() -> Iterator[None]:
-    """The command line, which owns its process, sets levels; tests share theirs."""
+    """The command line, which owns its process, sets levels; no test has those of another, nor of a fixture."""
     logger = logging.getLogger("jaxinv")
-    before = logger.level
+    logger.setLevel(logging.NOTSET)
     yield
-    logger.setLevel(before)
+    logger.setLevel(logging.NOTSET)
