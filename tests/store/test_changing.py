@@ -44,7 +44,7 @@ class Steps:
     """Grows a run in a thread of its own, from one write to the next when it is told."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path, trials: int) -> None:
-        self._go, self._ready = threading.Semaphore(0), threading.Semaphore(0)
+        self._go, self._ready, self._ended = threading.Semaphore(0), threading.Semaphore(0), threading.Event()
         write = Storage.write
 
         def stepped(storage: Storage, *args: Any, **options: Any) -> None:
@@ -57,6 +57,7 @@ class Steps:
             try:
                 whole_run(folder, trials)
             finally:
+                self._ended.set()
                 self._ready.release()
 
         monkeypatch.setattr(Storage, "write", stepped)
@@ -67,7 +68,7 @@ class Steps:
     def step(self, writes: int) -> None:
         """Let it write some times, or to its end."""
         for _ in range(writes):
-            if self._thread.is_alive():
+            if not self._ended.is_set():  # a thread is alive for a moment after its last write
                 self._go.release()
                 self._ready.acquire()
 
