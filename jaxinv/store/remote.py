@@ -1,4 +1,7 @@
-"""What `Storage` has to know of fsspec's file systems: how they open, how long they may take, how they say no."""
+"""What `Storage` has to know of fsspec's file systems: how they open, how long they may take, how they say no.
+
+fsspec is imported when the first opens: runs in memory need none.
+"""
 
 import contextlib
 import errno
@@ -6,9 +9,6 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from typing import Any
-
-import fsspec
-from fsspec.asyn import AsyncFileSystem, sync
 
 from jaxinv.errors import InputError, one_line
 
@@ -39,6 +39,8 @@ def open_url(url: str) -> tuple[Any, str]:
     Raises:
       InputError: there is no such file system, or it needs a package that is not installed.
     """
+    import fsspec
+
     protocol = url.partition("://")[0]
     try:
         with known_errors():
@@ -75,6 +77,8 @@ def call(system: Any, name: str, *args: Any, size: int = 0, **options: Any) -> A
     """
     seconds = SECONDS + size / BYTES_PER_SECOND
     with known_errors():
+        from fsspec.asyn import AsyncFileSystem, sync
+
         if isinstance(system, AsyncFileSystem) and not system.asynchronous:
             try:
                 return sync(system.loop, getattr(system, f"_{name}"), *args, timeout=seconds, **options)

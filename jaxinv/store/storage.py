@@ -9,8 +9,6 @@ import time
 from pathlib import Path
 from typing import Any, cast
 
-from fsspec.implementations.local import LocalFileSystem
-
 from jaxinv.errors import DataError, InputError
 from jaxinv.store import remote
 from jaxinv.store.remote import code, is_failure, is_unreachable, refusals, why
@@ -56,6 +54,8 @@ class Storage:
         if not text or "\0" in text:
             raise InputError(f"out: {text!r} is not the name of a folder; give another one")
         local_path("out", self.local)
+        from fsspec.implementations.local import LocalFileSystem  # which runs in memory need not have
+
         self._system, self._name, self._root = LocalFileSystem(), str(self.local), str(self.local.absolute())
         self._buckets = False
 
