@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from jaxinv import stats, store
+from jaxinv import stats
 from jaxinv.data import load_dataset
 from jaxinv.engine import runner
-from jaxinv.errors import InputError
 from jaxinv.experiments.inversion import ARMS, EVALUATIONS, FRESH, PUBLISHED, UPDATES, WRITTEN, studies
+from jaxinv.experiments.published.running import check_folder
 from jaxinv.results.cells import Cell, cell, mean_over_steps
 from jaxinv.stats.few_trials import FEWEST, too_few
-from jaxinv.study import Study
 from jaxinv.training import weight_change
 from jaxinv.utils.files import local_path, write_json
 from jaxinv.utils.jsonable import jsonable
@@ -54,7 +53,7 @@ def replicate(
     started = time.monotonic()
     folder = local_path("out", out)
     wanted = studies(chains=chains, trials=trials, seed=seed)
-    check_replicate_folder(folder, wanted)
+    check_folder(folder, wanted)
     results = {
         name: runner.run(study, out=folder / name, chunk=chunk, devices=devices, progress=progress)
         for name, study in in_parts("study", wanted.items())
@@ -73,16 +72,6 @@ def replicate(
     summary["seconds"]["total"] = round(time.monotonic() - started, 3)
     write_json(folder / "summary.json", summary)
     return summary
-
-
-def check_replicate_folder(folder: Path, wanted: dict[str, Study]) -> None:
-    """Refuse a folder that holds something else before anything is written."""
-    for name, study in wanted.items():
-        store.check_can_hold(folder / name, study)
-    if folder.is_dir() and any(folder.iterdir()) and not any((folder / name).is_dir() for name in wanted):
-        raise InputError(
-            f"out: {folder} holds something else; give a new or empty folder, or that of an earlier replicate"
-        )
 
 
 def summarise_chains(results: xr.Dataset) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Optimizers that want more than a gradient, or a learning rate that is a number, against optax in a plain loop."""
 
-from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -59,11 +58,8 @@ STUDY = ji.Study(
 
 
 @pytest.fixture(scope="module")
-def results() -> Iterator[xr.Dataset]:
-    optimised = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield ji.run(STUDY, devices=1)
-    jax.config.update("jax_disable_most_optimizations", optimised)
+def results(quickly_compiled: None) -> xr.Dataset:
+    return ji.run(STUDY, devices=1)
 
 
 def plain_loop(optimizer: optax.GradientTransformation, extra: bool = True) -> list[float]:

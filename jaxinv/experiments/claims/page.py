@@ -44,11 +44,12 @@ def claims_page(
         if missing:
             raise DataError(f"claims: number {place + 1} has no {', '.join(sorted(missing))}")
     again = [Code(command or claims_command(claims, judged))]
+    opening = [line for line in (conclusion(claims), counts(claims)) if line]
     return Page(
         title="Which claims hold up?",
         lede=lede(judged),
-        headline=conclusion(claims) or counts(claims),
-        findings=[counts(claims)] if conclusion(claims) else [],
+        headline=opening[0],
+        findings=opening[1:],
         opening=[*causes_tables(claims), verdicts_table(claims)],
         sections=[
             Section(title="Claim by claim", short="Claims", anchor="claims", blocks=[*map(claim_section, claims)]),
@@ -78,9 +79,12 @@ def conclusion(claims: Sequence[Mapping[str, Any]]) -> str:
         if (claim["name"], claim["verdict"]) == ("inverting-lowers-accuracy", "supported")
     ]
     told = [f"Inverting costs {points(lost[0])} of accuracy."] if lost else []
-    first, *others = [(str(cause["change"]), percent(cause["share"], 0)) for _, cause in causes(claims)] or [("", "")]
-    back = [f"{first[0].capitalize()} brings back {first[1]} of such a loss", *map(" ".join, others)]
-    return " ".join([*told, *([f"{listed(back)}."] if first[0] else [])])
+    shares_back = [(str(cause["change"]), percent(cause["share"], 0)) for _, cause in causes(claims)]
+    if shares_back:
+        (change, share), *others = shares_back
+        back = [f"{change.capitalize()} brings back {share} of such a loss", *map(" ".join, others)]
+        told.append(f"{listed(back)}.")
+    return " ".join(told)
 
 
 def causes_tables(claims: Sequence[Mapping[str, Any]]) -> list[Table]:

@@ -97,7 +97,7 @@ def several_page(result: Mapping[str, Any], *, command: str | None = None) -> Pa
         lede=f"Claims about how inputs are presented, each tested on {', '.join(labels)}.",
         headline=agreement(judged),
         findings=[
-            f"{one['label']}: {conclusion(one['claims'])} {counts(one['claims'])}".replace(":  ", ": ")
+            " ".join(filter(None, [f"{one['label']}:", conclusion(one["claims"]), counts(one["claims"])]))
             for one in judged
         ],
         opening=[matrix(judged), *links],
