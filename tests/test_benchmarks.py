@@ -383,6 +383,21 @@ class TestScripts:
         }
         assert min(output["ratios"].values()) > 0
 
+    def test_against_another_checkout(self):
+        parts = run_script("against", str(ROOT))["parts"]
+        assert [(one["name"], len(one["samples_s"])) for one in parts["help"]["contenders"]] == [
+            ("now", 2),
+            ("before", 2),
+        ]
+
+    def test_against_no_checkout(self, tmp_path):
+        command = [sys.executable, "benchmarks/against.py", str(tmp_path)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert (
+            done.stderr == f"against: checkout: {tmp_path} holds no package jaxinv; give the top folder of a checkout\n"
+        )
+
     def test_precision(self):
         rows = run_script("precision")["rows"]
         assert len(rows) == 8
