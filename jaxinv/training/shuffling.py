@@ -8,6 +8,7 @@ a and b are chosen near √n with the least a·b - n: 55,000 = 220·250 needs no
 """
 
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -32,14 +33,7 @@ def permutation(key: jax.Array, position: jax.Array, n: int) -> jax.Array:
     """
     a, b = _halves(n)
     rounds = jax.random.bits(key, (ROUNDS if n >= 1000 else ROUNDS_FEW,), jnp.uint32)
-
-    def encrypt(x: jax.Array) -> jax.Array:
-        left, right = x // b, x % b  # x = left * b + right, left < a, right < b
-        for i in range(0, len(rounds), 2):
-            left = _add(left, _below(_mix(right, rounds[i]), a), a)
-            right = _add(right, _below(_mix(left, rounds[i + 1]), b), b)
-        return left * b + right
-
+    encrypt = partial(_encrypt, rounds=rounds, a=a, b=b)
     start = encrypt(position.astype(jnp.uint32))
     if a * b == n:
         return start.astype(jnp.int32)
@@ -75,6 +69,16 @@ def _halves(n: int) -> tuple[int, int]:
     """a and b, not far from √n, with a·b - n least and not negative."""
     root = math.isqrt(n - 1) + 1
     return min(((a, -(-n // a)) for a in range(root, root // 2, -1)), key=lambda ab: ab[0] * ab[1])
+
+
+@partial(jax.jit, static_argnames=("a", "b"))  # traced once for all of its uses
+def _encrypt(x: jax.Array, rounds: jax.Array, a: int, b: int) -> jax.Array:
+    """One walk of uint32 numbers in [0, a·b) through the network; an even number of rounds."""
+    left, right = x // b, x % b  # x = left * b + right, left < a, right < b
+    for i in range(0, len(rounds), 2):
+        left = _add(left, _below(_mix(right, rounds[i]), a), a)
+        right = _add(right, _below(_mix(left, rounds[i + 1]), b), b)
+    return left * b + right
 
 
 def _mix(x: jax.Array, salt: jax.Array) -> jax.Array:
