@@ -26,7 +26,15 @@ SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "slow: takes more than a few seconds")
+    config.addinivalue_line("markers", "slow: takes about a second or more")
+    config.addinivalue_line("markers", "optimized: a module whose programs are compiled as users have them")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Examples in the docstrings of what trains and stores are slow."""
+    for item in items:
+        if isinstance(item, pytest.DoctestItem) and item.path.parent.name in ("engine", "store"):
+            item.add_marker(pytest.mark.slow)
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
@@ -43,21 +51,24 @@ def shared_data() -> Path:
     return SHARED
 
 
-@pytest.fixture(scope="module")
-def quickly_compiled() -> Iterator[None]:
-    """Programs are compiled with few of XLA's optimizations, in processes that tests start too.
+@pytest.fixture(scope="module", autouse=True)
+def _quickly_compiled(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Programs are compiled with few of XLA's optimizations, in processes that tests start too, and kept for a module.
 
-    For tests of what is done with results; what programs compute is tested of those that users run. No other test meets
-    these programs.
+    To compile is what takes time. What programs compute is tested as users run it, by modules that are marked
+    `optimized`.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(program, "_programs", {})
-        patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-        jax.config.update("jax_disable_most_optimizations", True)
+        optimized = request.node.get_closest_marker("optimized") is not None
+        if not optimized:
+            patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+        jax.config.update("jax_disable_most_optimizations", not optimized)
         try:
             yield
         finally:
             jax.config.update("jax_disable_most_optimizations", False)
+            jax.clear_caches()  # else processes grow to gigabytes
 
 
 @pytest.fixture

@@ -188,7 +188,8 @@ def test_a_program_is_compiled_for_a_gpu_that_is_not_there(model: str) -> None:
     assert found.evaluation.moved > 0
 
 
-@pytest.mark.parametrize("model", ["softmax", pytest.param("cnn_bn", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["softmax", "cnn_bn"])
 def test_devices_never_wait_for_each_other(monkeypatch: pytest.MonkeyPatch, model: str) -> None:
     """A program as accelerators get it, over four devices: no collective, in the training loop or elsewhere."""
     monkeypatch.setitem(targets.BY_PLATFORM, "cpu", targets.GPU)

@@ -190,6 +190,7 @@ def contender(name: str, result: list[list[float]], samples: list[float] | None 
 
 
 class TestHarness:
+    @pytest.mark.slow
     def test_every_contender_has_every_sample_and_none_always_goes_first(self, monkeypatch):
         monkeypatch.setattr(harness, "SETTLE_S", 0.0)
         order = []

@@ -179,6 +179,7 @@ def test_a_report_of_any_json_is_refused(
 KEYS = ["rows", "ceilings", "machine", "job", "plan", "peak_bytes", "study"]
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.sampled_from(KEYS), JSON, max_size=7) | JSON)
 @settings(max_examples=150)
 def test_any_json_is_another_machines_result_or_refused(

@@ -33,6 +33,7 @@ def check_line(error: Exception) -> None:
     assert len(text) < 2000
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.sampled_from(FIELDS), ANYTHING, max_size=4))
 @settings(max_examples=400)
 def test_any_fields_make_a_study_or_one_line(fields: dict[str, Any]) -> None:
@@ -90,6 +91,7 @@ WORDS = st.sampled_from(
 ) | st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8)
 
 
+@pytest.mark.slow
 @given(st.lists(WORDS, max_size=5))
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_arguments_are_understood_or_refused(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:

@@ -19,6 +19,8 @@ from jaxinv.engine import trial_runner
 from jaxinv.experiments.claims.running import CLAIMS
 from tests.datasets import tiny
 
+pytestmark = pytest.mark.optimized
+
 ROOT = Path(__file__).parents[1]
 PAGES = {path: path.read_text() for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))}
 
@@ -53,6 +55,7 @@ def test_python_blocks_run_in_order(tmp_path: Path, environment: dict[str, str])
     subprocess.run([sys.executable, script], cwd=tmp_path, env=environment, check=True, timeout=600)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TRACKERS)
 def test_trackers_are_told_every_block(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     tracker = importlib.import_module(f"tests.trackers.{name}")

@@ -102,6 +102,7 @@ def test_bad_input_gets_one_line_and_status_2(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_run_prints_a_table_that_fits_80_columns(capsys: pytest.CaptureFixture[str], npz: str) -> None:
     arms = ("normal", "inverted+channel_zscore+image_mean")
     status, out, _ = call(capsys, "run", "--dataset", npz, *SMALL, "--arms", *arms, "--learning-rate", "0.1", "0.5")
@@ -110,6 +111,7 @@ def test_run_prints_a_table_that_fits_80_columns(capsys: pytest.CaptureFixture[s
     assert max(map(len, out.replace(npz, "").splitlines())) <= 80
 
 
+@pytest.mark.slow
 def test_run_keeps_what_it_is_told_to(capsys: pytest.CaptureFixture[str], npz: str, tmp_path: Path) -> None:
     folder = str(tmp_path / "run")
     kept = ("--keep", "correct", "confusion", "--test-arms", "inverted", "raw")
@@ -142,6 +144,7 @@ def test_help_fits_80_columns_and_has_an_example(
     assert "(default: None)" not in out
 
 
+@pytest.mark.slow
 def test_run_json_is_one_object_with_what_was_stored(
     capsys: pytest.CaptureFixture[str], npz: str, tmp_path: Path
 ) -> None:
@@ -301,6 +304,7 @@ def test_shells_can_complete(capsys: pytest.CaptureFixture[str], shell: str) -> 
     assert "--learning-rate" in script
 
 
+@pytest.mark.slow
 def test_bash_completes_names_and_other_names_are_allowed(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.main(["--tyro-print-completion", "bash"])

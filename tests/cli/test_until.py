@@ -21,6 +21,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_question_is_answered_stored_and_told(capsys, tmp_path, data):
     command = ["run", "--dataset", data, "--steps", 6, "--batch-size", 30, "--quiet", "--out", tmp_path / "run"]
     command += ["--until", "normal-inverted != 0", "--max-trials", 500]

@@ -329,6 +329,7 @@ print(load_dataset(sys.argv[1]).fingerprint)
 """
 
 
+@pytest.mark.slow
 def test_of_three_processes_one_decodes(cache: Path, path: Path) -> None:
     command = [sys.executable, "-c", LOAD, str(path)]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
@@ -341,6 +342,7 @@ def test_of_three_processes_one_decodes(cache: Path, path: Path) -> None:
     assert sorted(lines) == sorted(["decoded", *[tiny().fingerprint] * 3])
 
 
+@pytest.mark.slow
 def test_the_bundled_mnist_is_kept(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def load_anew() -> Dataset:
         for cached in (bundled.bundled_mnist, bundled.tutorial_mnist):
@@ -364,6 +366,7 @@ def test_a_limit_is_never_passed_by(cache: Path, path: Path) -> None:
         read_npz(path, limit=1000)
 
 
+@pytest.mark.slow
 def test_large_images_that_are_mapped_are_read_where_they_are(
     cache: Path, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -93,6 +93,7 @@ class TestPacking:
         originals = [gzip.decompress((ORIGINAL_FILES / f"{name}.gz").read_bytes()) for name in bundled.ORIGINALS]
         assert decompress(bundled.PACKED.read_bytes()) == b"".join(originals)
 
+    @pytest.mark.slow
     def test_pack_makes_a_file_that_reads_back(self, tmp_path):
         packed = bundled.pack(ORIGINAL_FILES, level=1)
         path = tmp_path / "again.zst"

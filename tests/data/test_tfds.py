@@ -190,6 +190,7 @@ class TestReading:
             load_tfds("tiny_grid", data_dir=tmp_path)
         assert "\n" not in str(caught.value)
 
+    @pytest.mark.slow
     def test_neither_jax_nor_tensorflow_is_needed_and_the_copy_needs_no_tfds(self, root):
         code = (
             "import sys; from jaxinv.data import load_dataset; "

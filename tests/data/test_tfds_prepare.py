@@ -347,6 +347,7 @@ def root(tmp_path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_of_three_processes_one_prepares_and_one_decodes(root):
     processes = [loading(root, 1) for _ in range(3)]
     assert [process.stdout.readline() for process in processes] == ["ready\n"] * 3
@@ -365,6 +366,7 @@ def test_of_three_processes_one_prepares_and_one_decodes(root):
     assert sorted(path.name for path in root.iterdir()) == ["downloads", "kmnist"]
 
 
+@pytest.mark.slow
 def test_another_takes_over_from_one_that_is_killed(root):
     first, second = loading(root, 60), loading(root, 0)
     try:

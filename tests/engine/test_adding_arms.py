@@ -13,8 +13,6 @@ import jaxinv as ji
 from jaxinv.engine.trial_runner import TrialRunner
 from tests.datasets import tiny
 
-pytestmark = pytest.mark.usefixtures("quickly_compiled")
-
 DATA = tiny()
 OLD = ji.Study(dataset=DATA, arms=("normal", "inverted"), steps=3, batch_size=10, trials=7, learning_rate=0.1)
 ADAM = ji.Arm("adam", optimizer="adam", learning_rate=0.01, model="mlp")
@@ -134,6 +132,7 @@ def dying_replace(replace: Any, target: Path) -> Any:
     return dying
 
 
+@pytest.mark.slow
 def test_what_cannot_be_added_is_refused(folder: Path, tmp_path: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
     refused: list[tuple[ji.Study, dict[str, Any], str]] = [
@@ -150,6 +149,7 @@ def test_what_cannot_be_added_is_refused(folder: Path, tmp_path: Path) -> None:
     assert before == after
 
 
+@pytest.mark.slow
 def test_an_unfinished_run_is_finished_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stop_after(1, monkeypatch)
     monkeypatch.setattr("jaxinv.engine.trial_runner.store_block_length", lambda *_, **__: 4)

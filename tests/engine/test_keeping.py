@@ -82,6 +82,7 @@ def test_a_stored_and_grown_run_keeps_the_same(results: xr.Dataset, folder: Path
         np.testing.assert_allclose(stored[name], results[name], rtol=2e-4, atol=1e-5, err_msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arm", STUDY.arm_names)
 @pytest.mark.parametrize("stored", [False, True])
 def test_a_predictor_gives_the_logits_that_were_evaluated(
@@ -113,6 +114,7 @@ def test_networks_that_were_not_kept_are_trained_again(results: xr.Dataset) -> N
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_tests_under_other_arms(results: xr.Dataset) -> None:
     """Under an arm's own preprocessing they are the evaluation itself; under others, those of the predictor there."""
     last = results.isel(step=-1)
@@ -128,6 +130,7 @@ def test_tests_under_other_arms(results: xr.Dataset) -> None:
     )
 
 
+@pytest.mark.slow
 def test_train_loss_is_the_mean_of_the_updates_losses() -> None:
     study = ji.Study(dataset=DATA, arms=("normal",), steps=3, batch_size=7, trials=2, learning_rate=0.1)
     each = ji.run(study.replace(eval_every=1)).train_loss.values
@@ -136,6 +139,7 @@ def test_train_loss_is_the_mean_of_the_updates_losses() -> None:
     np.testing.assert_allclose(whole[..., 0], each.mean(axis=-1), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_arms_say_what_they_change(results: xr.Dataset) -> None:
     assert results.rate.sel(arm="slow").values.tolist() == [0.01, 0.01]
     assert results.rate.sel(arm="bn").values.tolist() == [0.02, 0.1]
@@ -151,6 +155,7 @@ def test_a_convolution_comes_back() -> None:
     np.testing.assert_array_equal(found, results.predictions[0, 0])
 
 
+@pytest.mark.slow
 def test_a_network_of_ones_own_comes_back(tmp_path: Path) -> None:
     from flax import nnx
 
@@ -196,6 +201,7 @@ def test_refused_in_one_line(wrong: dict[str, Any], says: str, tmp_path: Path) -
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_stored_run_goes_on_with_what_it_keeps(folder: Path) -> None:
     before = sorted(path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
     own: dict[str, Any] = options()
@@ -217,6 +223,7 @@ def test_networks_that_will_not_fit_the_disk(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trial", [3, -1, 0.5, []])
 def test_trials_that_are_not_there(results: xr.Dataset, trial: Any) -> None:
     with pytest.raises(ji.InputError, match="trial: "):

@@ -58,7 +58,7 @@ STUDY = ji.Study(
 
 
 @pytest.fixture(scope="module")
-def results(quickly_compiled: None) -> xr.Dataset:
+def results() -> xr.Dataset:
     return ji.run(STUDY, devices=1)
 
 
@@ -106,6 +106,7 @@ def test_an_optimizer_that_cannot_take_a_traced_rate_is_made_once_for_each() -> 
     assert set(RATES) <= {rate for rate in CALLS if isinstance(rate, float)}
 
 
+@pytest.mark.slow
 def test_one_trial_is_made_for_the_rate_that_its_caller_gives() -> None:
     study = STUDY.replace(arms=("normal",), optimizer=warmup, steps=2, eval_every=None, learning_rate=0.5)
     trial, arm, data = ji.make_trial(study)

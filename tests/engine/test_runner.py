@@ -22,6 +22,8 @@ from jaxinv.results import grain
 from jaxinv.training import keys
 from tests.datasets import tiny
 
+pytestmark = pytest.mark.optimized
+
 SMALL = ji.Study(dataset=tiny(), arms=("normal", "inverted"), steps=6, eval_every=3, batch_size=30, trials=9)
 OF_EACH_TRIAL = ("accuracy", "test_loss", "diverged", "layer_delta")
 ROUNDING = 1e-5  # relative
@@ -39,6 +41,7 @@ def whole() -> xr.Dataset:
     return ji.run(SMALL)
 
 
+@pytest.mark.slow
 def test_results_are_as_the_contract_says(whole: xr.Dataset) -> None:
     sizes = {"arm": 2, "learning_rate": 1, "trial": 9, "step": 2, "layer": 1, "row": 8, "col": 8, "channel": 1}
     assert dict(whole.sizes) == sizes
@@ -55,6 +58,7 @@ def test_results_are_as_the_contract_says(whole: xr.Dataset) -> None:
     assert "jax" in json.loads(whole.attrs["versions"])
 
 
+@pytest.mark.slow
 def test_learning_happens_and_the_border_stays(whole: xr.Dataset) -> None:
     assert float(whole.accuracy.sel(arm="normal").isel(step=-1).mean()) > 0.5
     delta = whole.weight_delta.isel(learning_rate=0, channel=0)
@@ -68,12 +72,14 @@ def test_chunks_change_nothing(whole: xr.Dataset, chunk: int) -> None:
     same(ji.run(SMALL, chunk=chunk), whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("devices", [1, 2, 4])
 def test_devices_change_nothing(whole: xr.Dataset, devices: int) -> None:
     """Nine trials on four devices: the last call is filled up, and the filling is cut off."""
     same(ji.run(SMALL, devices=devices), whole)
 
 
+@pytest.mark.slow
 def test_more_trials_leave_the_first_as_they_were(whole: xr.Dataset) -> None:
     fewer = ji.run(SMALL.replace(trials=4))
     for name in OF_EACH_TRIAL:
@@ -91,6 +97,7 @@ def test_trials_differ(whole: xr.Dataset) -> None:
     assert len(set(losses.tolist())) == 9
 
 
+@pytest.mark.slow
 def test_one_trace_for_arms_chunks_and_repeats(compiled: list[program.ProgramSpec]) -> None:
     base, traces = models.get_model("softmax"), 0
     bound = base.bind(tiny().image_shape, tiny().classes)
@@ -135,12 +142,14 @@ def test_arms_are_paired_and_independent_of_each_other(whole: xr.Dataset) -> Non
     assert not np.allclose(beside.test_loss.sel(arm="image_standardize").values, folded, rtol=1e-2)
 
 
+@pytest.mark.slow
 def test_centred_normal_and_centred_inverted_mirror_each_other() -> None:
     results = ji.run(SMALL.replace(arms=("pixel_mean", "inverted+pixel_mean"), trials=20))
     np.testing.assert_array_equal(results.accuracy.values[0], results.accuracy.values[1])
     np.testing.assert_allclose(results.weight_delta.values[0], results.weight_delta.values[1], rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_diverged_trials_are_flagged_and_left_out_of_the_mean_weight_change() -> None:
     results = ji.run(SMALL.replace(learning_rate=(0.1, 1e9)))
     assert not results.diverged.sel(learning_rate=0.1).any()
@@ -163,6 +172,7 @@ def test_an_image_that_an_arm_turns_into_nan_flags_the_trials_that_see_it() -> N
     assert np.isfinite(results.weight_delta).all()
 
 
+@pytest.mark.slow
 def test_per_image_correctness_adds_up_to_the_accuracy(whole: xr.Dataset) -> None:
     results = ji.run(SMALL, per_image=True, chunk=4)
     assert results.correct.shape == (2, 1, 9, 60)
@@ -204,6 +214,7 @@ def test_calls_side_by_side_give_the_same_bits(model: str) -> None:
             xr.testing.assert_equal(results, expected)
 
 
+@pytest.mark.slow
 def test_calls_are_under_way_together(monkeypatch: pytest.MonkeyPatch) -> None:
     call, together = program.Program.__call__, threading.Barrier(2, timeout=60)
 
@@ -215,6 +226,7 @@ def test_calls_are_under_way_together(monkeypatch: pytest.MonkeyPatch) -> None:
     ji.run(SMALL.replace(trials=8), chunk=4, devices=2)
 
 
+@pytest.mark.slow
 def test_what_fails_in_a_thread_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
 

@@ -16,8 +16,6 @@ from jaxinv.engine import executors, runner
 from jaxinv.engine.launchers import launched_share, parse_share
 from tests.datasets import tiny
 
-pytestmark = pytest.mark.usefixtures("quickly_compiled")
-
 STUDY = ji.Study(dataset=tiny(), arms=("normal", "inverted"), steps=6, eval_every=3, batch_size=30, trials=22)
 
 
@@ -45,6 +43,7 @@ def test_workers_in_threads_compute_each_trial_once(tmp_path: Path, alone: xr.Da
     assert sum(results.attrs["computed"] for results in found) == 22
 
 
+@pytest.mark.slow
 def test_a_share_alone_computes_all_of_it(tmp_path: Path, alone: xr.Dataset) -> None:
     results = ji.run(STUDY, out=tmp_path / "run", share=(2, 16), chunk=2, devices=1)
     xr.testing.assert_equal(results, alone)

@@ -69,7 +69,7 @@ ARMS = [arm for fields in (*ALONE, *TOGETHER) for arm in variants(fields)]
 
 
 @pytest.fixture(scope="module")
-def results(quickly_compiled: None) -> xr.Dataset:
+def results() -> xr.Dataset:
     """Of all arms. What takes time here is to compile."""
     return ji.run(STUDY.replace(arms=ARMS), devices=1)
 
@@ -129,6 +129,7 @@ def batches(trial: int, arm: ji.Arm) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         yield inputs(images, arm.preprocess), labels_of(trial, arm.label_noise or 0.0)[batch]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arm", ARMS, ids=[arm.name.replace(" ", "-") for arm in ARMS])
 def test_three_steps_are_those_of_numpy(results: xr.Dataset, arm: ji.Arm) -> None:
     found, moved = results.sel(arm=arm.name), []
@@ -149,6 +150,7 @@ def test_three_steps_are_those_of_numpy(results: xr.Dataset, arm: ji.Arm) -> Non
     np.testing.assert_allclose(found.weight_delta, mean, rtol=5e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_rate_of_an_arm_is_that_of_a_study_to_the_last_bit(results: xr.Dataset) -> None:
     """Also one rate in place of an axis of two."""
     arms = [ji.Arm("nothing"), ji.Arm("inverted", preprocess="inverted")]
@@ -163,6 +165,7 @@ def test_a_rate_of_an_arm_is_that_of_a_study_to_the_last_bit(results: xr.Dataset
     np.testing.assert_array_equal(both.test_loss.values, expected.repeat(2, axis=1))
 
 
+@pytest.mark.slow
 def test_arms_of_one_model_begin_at_the_same_weights_whatever_else_they_change() -> None:
     fields = [field for field in CHANGES if field != "model"]
     arms = [ji.Arm(field, model="mlp:6", **{field: CHANGES[field]}) for field in fields]

@@ -17,8 +17,6 @@ from jaxinv.stats.looks import stop_sentence
 from jaxinv.store import Store
 from tests.datasets import tiny
 
-pytestmark = pytest.mark.usefixtures("quickly_compiled")
-
 IMAGES = 60
 STUDY = ji.Study(
     dataset=tiny(test=IMAGES), arms=("normal", "inverted", "pixel_mean", "inverted+pixel_mean"), steps=6, batch_size=30
@@ -69,6 +67,7 @@ QUESTIONS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", QUESTIONS)
 def test_it_stops_where_an_independent_look_says(name: str, whole: xr.Dataset) -> None:
     until = QUESTIONS[name]
@@ -86,6 +85,7 @@ def test_it_stops_where_an_independent_look_says(name: str, whole: xr.Dataset) -
         np.testing.assert_allclose(pair.ci95_anytime, ends, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_the_cases_are_different_ones(whole: xr.Dataset) -> None:
     found = {name: recomputed(whole, until) for name, until in QUESTIONS.items()}
     assert len({n for n, _, _ in found.values()}) >= 4
@@ -102,6 +102,7 @@ def test_weight_changes_are_of_the_trials_that_count(whole: xr.Dataset, tmp_path
         np.testing.assert_allclose(results.weight_delta, fixed.weight_delta, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("chunk", "devices", "block"), [(7, 1, 7), (20, 2, 60), (100, 3, 300), (50, 4, 4096)])
 def test_where_it_stops_depends_on_the_study_alone(
     chunk: int, devices: int, block: int, whole: xr.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -139,6 +140,7 @@ def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_small_blocks")
 def test_it_resumes_to_the_same_end_and_then_does_nothing(tmp_path: Path, whole: xr.Dataset) -> None:
     out, n = tmp_path / "run", recomputed(whole, NARROW)[0]
@@ -156,6 +158,7 @@ def test_it_resumes_to_the_same_end_and_then_does_nothing(tmp_path: Path, whole:
     assert {path: path.read_bytes() for path in files} == files
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_small_blocks")
 @pytest.mark.parametrize("step", ["shorten", "lay_out"])
 def test_it_ends_though_it_is_killed_while_it_ends(
@@ -229,6 +232,7 @@ def test_an_executor_hands_out_a_run_that_stops(tmp_path: Path, whole: xr.Datase
     assert again.attrs["computed"] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_small_blocks")
 def test_a_run_that_stopped_grows(tmp_path: Path, whole: xr.Dataset) -> None:
     out = tmp_path / "run"
@@ -254,6 +258,7 @@ def test_a_run_that_ended_without_an_answer_goes_on_with_a_larger_maximum(tmp_pa
     assert longer.sizes["trial"] == n
 
 
+@pytest.mark.slow
 def test_one_rate_of_several_is_named(tmp_path: Path) -> None:
     study = STUDY.replace(learning_rate=(0.05, 0.5))
     with pytest.raises(ji.InputError, match=r"several learning rates; give one of 0.05, 0.5"):
@@ -287,6 +292,7 @@ def test_what_cannot_be_found_out_is_refused_before_anything_is_computed(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_width_that_the_spread_puts_out_of_reach_is_given_up_after_a_hundred_trials(whole: xr.Dataset) -> None:
     until = ji.Until("normal", "inverted", half_width=0.01)
     with pytest.raises(ji.InputError, match=r"half_width: 0.01 needs about .* trials, by the first 100"):

@@ -361,6 +361,7 @@ def test_per_image(name, study):
     assert light.CHANGING > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("wait", "wanted"), [(0.004, "supported"), (0.002, "refuted"), (0.001, "refuted")])
 def test_zeros_train_faster(wait, wanted, monkeypatch):
     """What trains takes so many seconds a call."""

@@ -37,6 +37,7 @@ def replication(made: dict[str, xr.Dataset], published: dict[str, float]) -> str
     return render_markdown(replication_page(studies, published=published, seconds={}, csv=""))
 
 
+@pytest.mark.slow
 def test_both_readings_stand_on_the_page_with_why_they_differ(tmp_path):
     made = replicated(tmp_path)
     page = Reader(write_report(tmp_path).read_text())
@@ -101,6 +102,7 @@ def test_too_few_chains_do_not_replicate(chains):
     assert "1 chain is too few to speak" in page
 
 
+@pytest.mark.slow
 def test_markdown_shows_figures_that_are_there(tmp_path):
     replicated(tmp_path)
     write_report(tmp_path)

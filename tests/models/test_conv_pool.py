@@ -12,6 +12,7 @@ from jaxinv.models import im2col, targets
 from jaxinv.models.conv_pool import conv_pool
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("direct", [0, 27])
 @pytest.mark.parametrize(
     ("x", "w", "padding"),
@@ -42,6 +43,7 @@ def test_equals_the_two_apart(x: Any, w: Any, padding: Any, direct: int) -> None
         )
 
 
+@pytest.mark.slow
 def test_nothing_moves_where_the_output_is_not_a_number() -> None:
     image, kernel = jnp.full((1, 4, 4, 1), jnp.nan), jnp.ones((1, 1, 3, 3))
     with targets.writing_for(targets.GPU):

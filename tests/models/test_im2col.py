@@ -91,6 +91,7 @@ def test_many_networks_at_once_equal_one_at_a_time(shared_images):
             jax.tree.map(lambda a, b, t=t: np.testing.assert_allclose(a[t], b, rtol=1e-12, atol=1e-12), together, alone)
 
 
+@pytest.mark.slow
 def test_the_product_and_xla_are_chosen_by_target():
     x, w = draw((2, 6, 7, 3), (4, 2, 3, 3))
     assert "conv_general_dilated" not in str(jax.make_jaxpr(jax.grad(lambda x: im2col.conv_phases(x, w).sum()))(x))
@@ -126,6 +127,7 @@ def test_wrong_shapes_are_refused():
         im2col.conv_phases(*draw((1, 1, 4, 1), (3, 1, 3, 3)))
 
 
+@pytest.mark.slow
 def test_max_pool_equals_numpy():
     """Values and gradients; among equals, as rounding to a few values makes many of, the first has the gradient."""
     rng = np.random.default_rng(0)

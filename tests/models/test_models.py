@@ -13,6 +13,8 @@ from jaxinv import data, preprocess, registry
 from jaxinv.errors import InputError
 from jaxinv.models import Model, check_model, get_model
 
+pytestmark = pytest.mark.optimized
+
 DENSE = ["softmax", "softmax_nobias", "mlp", "mlp_nobias", "mlp_bn", "mlp_glorot", "mlp_he", "mlp_sigmoid"]
 CONVOLUTIONAL = ["cnn", "cnn_bn", "deep_mnist", "hosseini"]
 ALL = DENSE + CONVOLUTIONAL
@@ -69,6 +71,7 @@ def test_names_are_those_of_the_catalogue():
         get_model("sofmax")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["softmax", "softmax_nobias"])
 def test_softmax_gradient_in_closed_form(name: str):
     """dL/dW = (p - y) x^T / B and dL/db = (p - y) / B, summed over the batch."""
@@ -177,6 +180,7 @@ def affine(name: str, shape: tuple[int, int, int]) -> tuple[jax.Array, jax.Array
     return jnp.asarray(scale), jnp.asarray(rng.normal(size=shape))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "shape"), [*EVERYWHERE, ("mlp_bn:12,7,5", (8, 8, 1))])
 def test_fold_is_exact(name: str, shape: tuple[int, int, int]):
     with jax.enable_x64(True):
@@ -266,6 +270,7 @@ def test_every_affine_preprocessing_that_folds_gives_the_same_network(name: str)
         assert np.ptp(plain, axis=0).max() > 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DENSE)
 def test_pixel_weights_are_those_that_read_the_pixel(name: str):
     """The first layer's sensitivity to a pixel, by differences of what a one-pixel image gives."""
@@ -282,6 +287,7 @@ def test_pixel_weights_are_those_that_read_the_pixel(name: str):
         np.testing.assert_allclose(found[row, col, channel], weight @ image.ravel(), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_initial_weights_have_the_stated_spread():
     params, _ = get_model("mlp").init(KEY, (28, 28, 1), 10)
     assert np.std(params["first"]["weight"]) == pytest.approx(784**-0.5, rel=0.02)
@@ -308,6 +314,7 @@ def test_initial_weights_have_the_stated_spread():
     assert np.all(np.asarray(params["first"]["bias"]) == np.float32(0.1))
 
 
+@pytest.mark.slow
 def test_initial_weights_are_those_of_the_first_release():
     """Some numbers of each, drawn by version 0.1.0."""
     expected = {
@@ -324,6 +331,7 @@ def test_initial_weights_are_those_of_the_first_release():
         np.testing.assert_allclose(np.concatenate(found), numbers, rtol=1e-5, err_msg=name)
 
 
+@pytest.mark.slow
 def test_sizes_make_models_of_their_own_that_are_kept():
     assert get_model("mlp: 128,064") is get_model("mlp:128,64")
     assert get_model("mlp:128,64").name == "mlp:128,64"
@@ -342,6 +350,7 @@ def test_sizes_make_models_of_their_own_that_are_kept():
     assert len(deep) == 13
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*map(slow_convolutions, ["mlp", "cnn_bn"])])
 def test_many_networks_at_once_equal_one_at_a_time(name: str):
     network, keys = get_model(name).bind((8, 8, 1), 3), jax.random.split(KEY, 3)

@@ -253,6 +253,7 @@ def test_same_results_same_bytes(name, suffix):
         assert b"<dc:date>" not in first
 
 
+@pytest.mark.slow
 def test_hostile_names_are_drawn_as_text():
     results = lifelike_results(arms=HOSTILE_ARMS, rates=(0.1, 0.5))
     draw = [

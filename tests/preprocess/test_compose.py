@@ -15,6 +15,8 @@ from jaxinv.preprocess import (
     transform,
 )
 
+pytestmark = pytest.mark.optimized
+
 RNG = np.random.default_rng(21)
 TRAIN = RNG.integers(0, 256, (50, 6, 5, 3), dtype=np.uint8)
 TRAIN[:, 0, 0] = 0  # a corner that is never on
@@ -94,6 +96,7 @@ def test_inverted_lcn_is_minus_lcn():
     np.testing.assert_allclose(fitted("inverted+lcn"), -fitted("lcn"), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "first", ["raw", "inverted", "signed", "pixel_zscore", "image_mean", "lcn", "zca", "histogram"]
 )
@@ -213,6 +216,7 @@ def test_own_arm_in_compositions():
     np.testing.assert_allclose(fitted(get_preprocess("raw") + gamma() + gamma(1)), (TEST / 255) ** 0.5 / 255, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_own_affine_arm_in_compositions():
     most = np.maximum(TRAIN.max(0), 1.0)
     first = tilt() + get_preprocess("pixel_mean")

@@ -11,6 +11,8 @@ from jaxinv import registry
 from jaxinv.preprocess import Preprocess, get_preprocess, transform
 from jaxinv.preprocess.training_images import float_moments, uint8_moments
 
+pytestmark = pytest.mark.optimized
+
 RNG = np.random.default_rng(20)
 
 

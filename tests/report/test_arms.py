@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import optax
+import pytest
 import scipy.stats
 import xarray as xr
 
@@ -50,6 +51,7 @@ def summary(study: Study, results: xr.Dataset) -> dict:
     return terminal.run_summary(results.assign_attrs(attrs))
 
 
+@pytest.mark.slow
 def test_a_page_tells_the_learning_rates_that_were_used():
     results = tuned()
     shown = StoredStudy(results=results)
@@ -267,6 +269,7 @@ def test_unfinished_trials_are_not_among_the_tested():
     assert row["transfer"]["raw"]["accuracy"]["mean"] == expected
 
 
+@pytest.mark.slow
 def test_many_arms_are_counted_in_the_title_and_their_rates_listed_once():
     arms = ("normal", "inverted", "raw", "signed", ADAM)
     shown = StoredStudy(results=study_results(Study(arms=arms, learning_rate=(0.3, 1.0, 3.0), trials=4)))

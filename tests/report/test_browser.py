@@ -139,6 +139,7 @@ def test_what_a_page_must_not_do_is_seen(browser: Browser, tmp_path: Path):
     assert browser.run("document.images[0].naturalWidth") == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "dark"), [(390, False), (1280, False), (1280, True)])
 def test_report_renders(browser: Browser, folder: Path, width: int, dark: bool):
     page = folder / "report.html"
@@ -163,6 +164,7 @@ def test_report_renders(browser: Browser, folder: Path, width: int, dark: bool):
     assert verdict < 500  # the verdict comes first, on the first screen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [390, 1024, 1280])
 def test_arms_of_every_kind_fit(browser: Browser, tmp_path: Path, width: int):
     names = (
@@ -182,6 +184,7 @@ def test_arms_of_every_kind_fit(browser: Browser, tmp_path: Path, width: int):
     assert min(browser.run(lines)) < 130  # its words are not one below the other
 
 
+@pytest.mark.slow
 def test_tables_are_sorted_by_a_click(browser: Browser, folder: Path):
     browser.open(folder / "report.html", 1280)
     table = "document.querySelector('table')"
@@ -243,6 +246,7 @@ def test_claims_fit_a_phone(browser: Browser, tmp_path: Path):
     assert browser.run("document.images.length") == 1
 
 
+@pytest.mark.slow
 def test_link_to_the_values_leads_to_them(browser: Browser, tmp_path: Path):
     study = Study(trials=3)
     store_results(tmp_path, study, study_results(study))

@@ -88,6 +88,7 @@ def write(folder: Path) -> Path:
     return write_page(folder, study_page(studies, csv="report.csv"), studies)
 
 
+@pytest.mark.slow
 def test_figures_of_the_tables_are_those_of_stats():
     results = study_results(Study(arms=("normal", "inverted", "pixel_mean"), trials=20))
     arms, pairs = Reader(render(results)).tables[:2]
@@ -122,6 +123,7 @@ def test_anytime_figures_stand_beside_the_fixed_ones():
     assert "the anytime interval and p where you looked and then added trials" in page.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trials", [2, 5])
 def test_too_few_trials_give_no_verdict(trials):
     said = f"{trials} paired trials are too few to speak; 6 or more are needed"
@@ -156,6 +158,7 @@ def test_each_arm_is_compared_at_its_best_learning_rate():
     assert len(strong) == 2
 
 
+@pytest.mark.slow
 def test_figures_have_alternatives_with_numbers():
     study = Study(learning_rate=(0.1, 0.5), steps=40, eval_every=20, trials=8)
     results = study_results(study)
@@ -197,6 +200,7 @@ def test_anchors_are_there_once_and_links_lead_to_them():
     assert sum("id" in row for row in rows) >= 4  # each row of a table's body has one
 
 
+@pytest.mark.slow
 def test_names_come_out_escaped():
     results = study_results(Study(trials=4)).isel(arm=[0, 1, 1, 1, 1]).assign_coords(arm=list(HOSTILE_ARMS))
     fields = json.loads(results.attrs["study"]) | {"model": "x\n```\n<b>", "dataset": "<script>alert(1)</script>"}
@@ -259,6 +263,7 @@ def test_a_run_that_is_not_finished_says_so(tmp_path):
     assert len((tmp_path / "report.csv").read_text().splitlines()) == 1 + 2 * 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "study",
     [
@@ -312,6 +317,7 @@ def test_same_results_same_bytes(tmp_path):
     assert {path: path.read_bytes() for path in names} == first
 
 
+@pytest.mark.slow
 def test_csv_gives_back_every_value(tmp_path):
     study = Study(arms=("raw", "inverted+pixel_mean"), learning_rate=(0.1, 0.5), steps=20, eval_every=10, trials=5)
     results = study_results(study)
@@ -338,6 +344,7 @@ def test_csv_leaves_out_what_has_not_run():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["report.html", "report.md", "report.csv", "report_files/trials.png"])
 def test_files_of_others_are_not_overwritten(tmp_path, name):
     study = Study(trials=4)
@@ -365,6 +372,7 @@ def test_figures_of_an_earlier_report_go_and_those_of_others_stay(tmp_path):
     assert {path.name for path in figures.iterdir()} == before - {"old.png"}
 
 
+@pytest.mark.slow
 def test_a_link_is_not_followed(tmp_path):
     study = Study(trials=4)
     store_results(tmp_path / "run", study, study_results(study))
@@ -380,6 +388,7 @@ def test_a_link_is_not_followed(tmp_path):
     assert not list((tmp_path / "elsewhere").iterdir())
 
 
+@pytest.mark.slow
 def test_border_and_bounds_come_from_the_very_dataset(tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (40, 8, 8, 1), np.uint8)
@@ -467,6 +476,7 @@ def test_csv_has_no_formulas():
     assert {row["test_loss"] for row in rows} == {"-1.5"}  # a number
 
 
+@pytest.mark.slow
 def test_a_report_removes_what_a_killed_one_left_half_written(tmp_path):
     write_to = tmp_path / "page"
     dead = subprocess.Popen(["true"])

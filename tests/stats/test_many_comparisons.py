@@ -75,6 +75,7 @@ def test_the_lowest_loss_ranks_first():
     assert [one.arm for one in by_loss] == ["a", "b", "c"]
 
 
+@pytest.mark.slow
 def test_true_ranks_are_inside_all_together():
     inside, runs = 0, 40
     for seed in range(runs):

@@ -36,6 +36,7 @@ def test_two_unpaired_samples_of_one_arm_reject_at_the_nominal_rate():
     assert 0.935 < np.mean((test.ci95[0] <= 0) & (test.ci95[1] >= 0)) < 0.965
 
 
+@pytest.mark.slow
 def test_rank_and_sign_tests_reject_at_their_level():
     a, b = arms(1500, 14, seed=1)
     signs = [stats.sign_flip(x, y).p_value < 0.05 for x, y in zip(a, b, strict=True)]

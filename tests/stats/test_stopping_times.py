@@ -26,6 +26,7 @@ def really(pilot: np.ndarray, until: ji.Until, effect: float, runs: int, most: i
     return np.array(ends)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rule", "effect", "most"),
     [({"difference_from": 0}, 0.3, 3000), ({"within": 0.15}, 0.02, 4000), ({"half_width": 0.09}, 0.0, 4000)],

@@ -110,6 +110,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_command_tells_arms_and_pairs(capsys, run):
     results = ji.load(run)
     correct = results.correct.values[:, 0]
@@ -133,6 +134,7 @@ def test_the_command_tells_arms_and_pairs(capsys, run):
     assert out.isascii()
 
 
+@pytest.mark.slow
 def test_comparisons_have_both_intervals(run):
     results = ji.load(run)
     pair = ji.compare(results, "normal", "inverted")
@@ -154,6 +156,7 @@ def test_comparisons_have_both_intervals(run):
     assert ji.compare(results, "normal", "inverted", metric="test_loss").ci95_new_images is None
 
 
+@pytest.mark.slow
 def test_runs_that_did_not_keep_it_are_refused(capsys, tmp_path):
     ji.run(ji.Study(dataset=tiny(), steps=2, batch_size=10, trials=2), out=tmp_path / "run")
     status, out, err = call(capsys, "variance", tmp_path / "run")

@@ -97,6 +97,7 @@ def test_a_run_that_grows_while_it_is_read_is_not_damaged(
     check_values(load(tmp_path))
 
 
+@pytest.mark.slow
 def test_a_run_that_never_stops_growing_is_said_to_grow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole_run(tmp_path, 3)
     trials = 3

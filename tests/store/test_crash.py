@@ -126,6 +126,7 @@ def test_killed_at_random(tmp_path: Path) -> None:
             assert (tmp_path / "killed" / path.relative_to(tmp_path / "at once")).read_bytes() == path.read_bytes()
 
 
+@pytest.mark.slow
 def test_lock(tmp_path: Path) -> None:
     refused, pid, after_kill = in_a_process("lock", tmp_path)
     assert (refused, after_kill) == (pid, "taken")

@@ -117,6 +117,7 @@ def test_every_file(tmp_path: Path, run: tuple[Path, xr.Dataset], name: str, how
         assert store.notes == []
 
 
+@pytest.mark.slow
 def test_every_byte_of_a_chunk(tmp_path: Path, run: tuple[Path, xr.Dataset]) -> None:
     folder = tmp_path / "x"
     shutil.copytree(run[0], folder)
@@ -148,6 +149,7 @@ def test_exchanged_chunks(tmp_path: Path, run: tuple[Path, xr.Dataset]) -> None:
     load(folder)
 
 
+@pytest.mark.slow
 def test_values_changed_through_zarr(tmp_path: Path, run: tuple[Path, xr.Dataset]) -> None:
     """Sound files with other contents: their checksums are right, the digests are not."""
     for name, index, value in (

@@ -79,6 +79,7 @@ def keys(system: Any, url: str) -> set[str]:
     return {path.removeprefix(root) for path in system.find(root)}
 
 
+@pytest.mark.slow
 def test_same_results(tmp_path: Path, system: Any, url: str) -> None:
     check_can_hold(url, make_study())
     assert keys(system, url) == set()
@@ -97,6 +98,7 @@ def test_same_results(tmp_path: Path, system: Any, url: str) -> None:
         assert system.cat_file(f"{url}/{name}") == (tmp_path / name).read_bytes(), name
 
 
+@pytest.mark.slow
 def test_killed_and_resumed(tmp_path: Path, system: Any, url: str) -> None:
     command = [sys.executable, "-m", __name__, url]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
@@ -143,6 +145,7 @@ def test_four_workers_of_which_one_is_killed(tmp_path: Path, system: Any, url: s
     assert keys(system, url) >= {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("c.*")}
 
 
+@pytest.mark.slow
 def test_lease_of_another_machine(system: Any, url: str) -> None:
     held = {"holder": "process 1 on elsewhere", "host": "elsewhere", "pid": 1, "token": "t", "time": time.time() - 500}
     system.pipe_file(f"{url}/.lock", json.dumps(held).encode())
@@ -171,6 +174,7 @@ def test_create(system: Any, url: str) -> None:
     assert storage.read("claims/1") == str(made.index(True)).encode()
 
 
+@pytest.mark.slow
 def test_names_and_removal(system: Any, url: str) -> None:
     storage = Storage(url)
     for key in ("", "a", "ab", "a-b", "d/", "d/e"):  # "" and "d/": what consoles make for empty folders
@@ -220,6 +224,7 @@ def test_no_credentials(server: str, url: str, monkeypatch: pytest.MonkeyPatch) 
         load(url)
 
 
+@pytest.mark.slow
 def test_endpoint_down(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as nobody:  # bound, and not listening
         nobody.bind(("127.0.0.1", 0))
@@ -234,6 +239,7 @@ def test_endpoint_down(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
             Storage(url).create("a", b"x")
 
 
+@pytest.mark.slow
 def test_endpoint_silent(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote, "SECONDS", 0.3)
     monkeypatch.setattr(remote, "READ_BYTES", 0)
@@ -262,6 +268,7 @@ def test_wrong_endpoint(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
         load(url)
 
 
+@pytest.mark.slow
 def test_one_line_of_the_command(url: str, system: Any) -> None:
     command = [sys.executable, "-m", "jaxinv", "run", "--trials", "2", "--steps", "2", "--quiet", "--out"]
     done = subprocess.run([*command, "s3://no-such-bucket/x"], cwd=ROOT, capture_output=True, text=True, timeout=120)

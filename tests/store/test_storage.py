@@ -76,6 +76,7 @@ def test_one_thread_of_many_creates(storage: Storage) -> None:
         sys.setswitchinterval(interval)
 
 
+@pytest.mark.slow
 def test_one_process_of_many_creates(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     start, made = context.Barrier(3), context.SimpleQueue()

@@ -31,6 +31,7 @@ def place_of(kind: str, tmp_path: Path) -> str:
 KINDS = pytest.mark.parametrize("kind", ["folder", "memory"])
 
 
+@pytest.mark.slow
 @KINDS
 def test_each_block_is_computed_once(kind: str, tmp_path: Path) -> None:
     place = place_of(kind, tmp_path)
@@ -134,6 +135,7 @@ def test_a_block_that_somebody_else_has_stored_meanwhile_stays(tmp_path: Path, m
         assert slow.complete()
 
 
+@pytest.mark.slow
 @KINDS
 def test_shared_and_other_runs_keep_out_of_each_others_way(kind: str, tmp_path: Path) -> None:
     place = place_of(kind, tmp_path)
@@ -148,6 +150,7 @@ def test_shared_and_other_runs_keep_out_of_each_others_way(kind: str, tmp_path: 
         fill(store)
 
 
+@pytest.mark.slow
 @KINDS
 def test_who_comes_in_waits_for_the_first_and_no_longer_than_told(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

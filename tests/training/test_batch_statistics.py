@@ -42,6 +42,7 @@ def forward(params: Any, images: np.ndarray, statistics: dict[str, Any] | None =
     return h @ np.asarray(last["weight"], np.float64).T + np.asarray(last["bias"], np.float64), found
 
 
+@pytest.mark.slow
 def test_statistics_of_every_layer_are_those_of_the_images():
     with jax.enable_x64(True):
         params, state = begun("mlp_bn:5,4", (4, 3, 1))
@@ -70,6 +71,7 @@ def test_statistics_of_convolutions_are_pytorch_s():
             np.testing.assert_allclose(found[layer]["norm"]["variance"], norm.running_var.numpy(), rtol=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arms", [("inverted", "image_mean"), ("inverted+pixel_mean", "normal")])
 def test_a_study_evaluates_with_them(arms: tuple[str, str]):
     """Every training image counts where there are fewer than 1,000 of them, so that their order does not matter."""
@@ -97,6 +99,7 @@ def test_a_study_evaluates_with_them(arms: tuple[str, str]):
     assert not np.allclose(results.test_loss, plain.test_loss, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_they_are_taken_from_the_trial_s_own_subset():
     data = tiny()
     study = ji.Study(
@@ -111,6 +114,7 @@ def test_they_are_taken_from_the_trial_s_own_subset():
     assert (states[0] <= means.max(0)).all()
 
 
+@pytest.mark.slow
 def test_flax_batch_norm_gives_its_statistics_too():
     class Net(nnx.Module):
         def __init__(self, image_shape: Any, classes: int, rngs: nnx.Rngs) -> None:
@@ -130,6 +134,7 @@ def test_flax_batch_norm_gives_its_statistics_too():
     np.testing.assert_allclose(found["norm"]["var"], flat.var(0), rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_where_there_are_none_nothing_changes():
     study = ji.Study(dataset=tiny(), batch_size=20, steps=3, trials=2)
     plain, recomputed = ji.run(study), ji.run(study.replace(batch_stats="recomputed"))

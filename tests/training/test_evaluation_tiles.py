@@ -16,6 +16,8 @@ from jaxinv.models import Model, get_model
 from jaxinv.training.evaluation_tiles import GROUPS, LEAST_IMAGES, pixel_order, tile, tile_test_set
 from tests.models.test_models import DENSE, batch, equal, randomised
 
+pytestmark = pytest.mark.optimized
+
 
 def images_of(test: np.ndarray, classes: int = 4) -> Dataset:
     """A dataset of these test images."""
@@ -92,6 +94,7 @@ def test_tiles_are_even() -> None:
     assert made.images.shape == (3, 4, 2, 2, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DENSE)
 @pytest.mark.parametrize("train", [True, False])
 def test_a_network_of_fewer_pixels_does_the_same(name: str, train: bool) -> None:

@@ -51,6 +51,7 @@ def test_each_epoch_of_a_subset_sees_each_of_its_examples_once(size: int) -> Non
         assert not np.array_equal(epochs[:, 0], epochs[:, 1])  # in an order of its own
 
 
+@pytest.mark.slow
 def test_the_smaller_subset_is_inside_the_larger_and_each_trial_has_its_own() -> None:
     subsets = {size: seen(3, size, size)[:, 0] for size in (1, 1000, 3001)} | {2000: seen(1, 2000, 2000)[:, 0]}
     for small, large in ((1, 1000), (1000, 2000), (2000, 3001)):
@@ -95,6 +96,7 @@ def test_more_noise_replaces_more_labels_and_those_of_less_noise_by_the_same_cla
     np.testing.assert_array_equal(less[replaced], more[replaced])
 
 
+@pytest.mark.slow
 def test_which_examples_are_replaced_is_uniform_and_has_nothing_to_do_with_the_subset() -> None:
     replaced = noisy(0.5) != LABELS
     check_dispersion(replaced.sum(axis=0))
@@ -102,6 +104,7 @@ def test_which_examples_are_replaced_is_uniform_and_has_nothing_to_do_with_the_s
     assert abs(inside - 1000 * len(TRIALS)) < 5 * (2000 * len(TRIALS) * 0.25 * 0.5) ** 0.5
 
 
+@pytest.mark.slow
 def test_an_example_has_one_label_wherever_it_is_read() -> None:
     examples = np.array([[5, 3999], [0, 5]])
     key, labels = TRIALS[3], jnp.asarray(LABELS[examples])

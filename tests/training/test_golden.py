@@ -15,6 +15,8 @@ from jaxinv.training.inputs import Affine, Data
 from tests.datasets import tiny
 from tests.models.test_models import slow_convolutions
 
+pytestmark = pytest.mark.optimized
+
 # the loss of the batch, the loss of all test images afterwards, and the norm of all parameters afterwards
 GOLDEN = {
     "softmax": (1.386294, 1.407397, 0.1091911),
@@ -41,6 +43,7 @@ def test_every_built_in_network_has_golden_numbers() -> None:
     assert set(GOLDEN) == set(registry.MODELS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", [*map(slow_convolutions, registry.MODELS)])
 def test_one_update_gives_the_golden_numbers(model: str) -> None:
     study = Study(dataset=tiny(), arms=("inverted",), model=model, steps=1, batch_size=20, learning_rate=0.1, seed=3)

@@ -71,6 +71,7 @@ def test_epochs_follow_one_another_without_repeats(n: int, batch_size: int) -> N
         np.testing.assert_array_equal(np.sort(stream[start : start + n]), np.arange(n))
 
 
+@pytest.mark.slow
 def test_batches_straddle_epochs_exactly() -> None:
     """The stream is cut into batches wherever it may be: batch sizes 30 and 1 read the very same stream."""
     np.testing.assert_array_equal(walk(100, 30, 10).reshape(-1), walk(100, 1, 300).reshape(-1))
@@ -82,6 +83,7 @@ def test_epochs_and_trials_differ() -> None:
     assert not np.array_equal(stream[0], walk(100, 100, 1, seed=1)[0])
 
 
+@pytest.mark.slow
 def test_late_steps_do_not_overflow() -> None:
     last = (2**31 - 1) // 100 - 1
     indices = np.asarray(batch_indices(jax.random.key(0), jnp.int32(last), 100, 55_000))

@@ -20,6 +20,8 @@ from jaxinv.training.trial import Trial
 from tests import reference
 from tests.datasets import tiny
 
+pytestmark = pytest.mark.optimized
+
 KEY = keys.trial_key(keys.root_key(0), 3)
 
 
@@ -54,7 +56,8 @@ def run(trial: Trial, affine: Affine, data: Data, rate: float = 0.5) -> Any:
     return jax.jit(trial.run)(KEY, affine, jnp.float32(rate), data)
 
 
-@pytest.mark.parametrize("fold", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("fold", [True, False])
 @pytest.mark.parametrize(("arm", "name", "rate"), [(0, "normal", 0.5), (1, "inverted", 0.02)])
 def test_weights_match_numpy_in_float64(resolved: ResolvedStudy, arm: int, name: str, rate: float, fold: bool) -> None:
     steps = 10
@@ -76,6 +79,7 @@ def test_weights_match_numpy_in_float64(resolved: ResolvedStudy, arm: int, name:
     assert float(metrics.test_loss) == pytest.approx(loss, rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("arm", "name", "rate"), [(0, "normal", 0.5), (1, "inverted", 0.05)])
 def test_weights_of_two_hidden_layers_match_numpy_in_float64(arm: int, name: str, rate: float) -> None:
     study = Study(dataset=tiny(), arms=("normal", "inverted"), model="mlp:128,64", steps=3, batch_size=20)
@@ -125,6 +129,7 @@ def test_fold_and_no_fold_agree_in_float64(resolved: ResolvedStudy) -> None:
         np.testing.assert_allclose(weights[0], weights[1], atol=1e-10)
 
 
+@pytest.mark.slow
 def test_one_trial_has_the_stated_shapes(resolved: ResolvedStudy, data: Data) -> None:
     result = run(trial_of(resolved, steps=4, eval_every=2, keep_predictions=True), affine_of(resolved, 0), data)
     assert result.hits.shape == result.test_loss.shape == (2,)
@@ -144,6 +149,7 @@ def test_the_published_chain_is_one_long_trial(resolved: ResolvedStudy, data: Da
     np.testing.assert_array_equal(often.weight_delta, once.weight_delta)
 
 
+@pytest.mark.slow
 def test_no_learning_moves_nothing(resolved: ResolvedStudy, data: Data) -> None:
     trial = trial_of(resolved, optimizer=lambda rate: optax.set_to_zero())
     result = run(trial, affine_of(resolved, 1), data)
@@ -152,6 +158,7 @@ def test_no_learning_moves_nothing(resolved: ResolvedStudy, data: Data) -> None:
     np.testing.assert_allclose(result.test_loss, np.log(10), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_zero_steps_give_zero_change(resolved: ResolvedStudy) -> None:
     trial = trial_of(resolved)
     change = trial.weight_change(trial.init(KEY, jnp.float32(0.5)), KEY)
@@ -172,6 +179,7 @@ def test_test_images_that_fill_the_last_tile_do_not_count(resolved: ResolvedStud
         assert float(other.test_loss) == pytest.approx(float(whole.test_loss), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_divergence_is_flagged(resolved: ResolvedStudy, data: Data) -> None:
     trial = trial_of(resolved)
     assert trial.diverged(jnp.array([1.0, jnp.nan]))

@@ -134,6 +134,7 @@ def test_equal_objects_have_equal_fingerprints_and_others_others() -> None:
     assert len(set(first.values())) == len(MADE)
 
 
+@pytest.mark.slow
 def test_using_a_model_does_not_change_it() -> None:
     model = ji.from_nnx(Net)
     before = fingerprint(model)
@@ -211,6 +212,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("place", "field"), [*(("arm", field) for field in ARM), *(("study", field) for field in WHOLE)]
 )
@@ -222,6 +224,7 @@ def test_a_folder_refuses_another_object_of_the_same_name(folder: Path, place: s
         ji.run(other, out=folder)
 
 
+@pytest.mark.slow
 def test_a_folder_takes_the_same_objects_made_again(folder: Path) -> None:
     arm = of_own(ARM, WHOLE).arms[1]
     assert isinstance(arm, ji.Arm)
