@@ -7,7 +7,18 @@ import pytest
 from scipy import stats as scipy_stats
 
 from jaxinv import stats
-from jaxinv.experiments.claims.estimates import Estimate, Mean, Share, difference, exact, factor, mean_of, ratio, widest
+from jaxinv.experiments.claims.estimates import (
+    Estimate,
+    Mean,
+    Share,
+    cause,
+    difference,
+    exact,
+    factor,
+    mean_of,
+    ratio,
+    widest,
+)
 from jaxinv.experiments.claims.rule import Criterion, PValues, Region, Verdict, verdict
 
 UNTESTED = PValues(float("nan"), float("nan"))
@@ -192,3 +203,10 @@ def test_family_of_true_parts_is_refuted_no_more_often_than_promised():
 def test_widest_is_farthest_from_zero():
     near, far = (Mean(value=value, error=0.1, df=3.0, n=4) for value in (0.2, -0.5))
     assert widest([near, far]) is far
+
+
+@pytest.mark.parametrize(("without", "share"), [([0.4, 0.5, 0.6], 0.8), ([0.1, -0.1, 0.02], np.nan), ([0.1, 0.1], 0.0)])
+def test_nothing_comes_back_where_nothing_is_known_to_be_lost(without, share):
+    found = cause("centring", "MLP", np.array(without), np.full(len(without), 0.1)).share
+    assert found.value == pytest.approx(share, nan_ok=True)
+    assert np.isnan(found.ci95[0]) == np.isnan(share)

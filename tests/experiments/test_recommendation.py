@@ -134,6 +134,7 @@ def test_claims_on_several_datasets_make_one_table(tmp_path: Path, capsys: pytes
     assert "0 of 1 claims have the same verdict on both datasets." in shown.text
     assert "lit.npz: Of 1 claims, 0 came out supported, 0 refuted and 0 inconclusive; the premise of 1" in shown.text
     assert matrix(found).rows[0][1].startswith("? inconclusive")
+    assert matrix(found).rows[0][2] == "– premise absent"
     assert (tmp_path / "out" / "dark-npz" / "report.html").is_file()
     assert cli.main(["claims", "--dataset", paths[0], paths[0], "--out", str(tmp_path / "two")]) == cli.SENSELESS
     assert "has a dataset twice" in capsys.readouterr().err

@@ -9,6 +9,7 @@ import pytest
 import xarray as xr
 
 from jaxinv.errors import DataError, InputError
+from jaxinv.experiments.claims.page import conclusion
 from jaxinv.experiments.replication_page import read_as, replication_page
 from jaxinv.experiments.reports import write_report
 from jaxinv.report.rendering import render_markdown
@@ -158,6 +159,10 @@ def test_claims_stand_first(tmp_path):
     assert column(page.tables[0], "n") == ["6", "6"]
     assert column(page.tables[1], "claim")[:2] == ["Inverting lowers accuracy", "The border explains the loss"]
     ids = {tag["id"] for tag in page.all("article")}
+    told = {"inconclusive": "is not shown to cost", "refuted": "does not cost"}
+    for verdict, how in told.items():
+        unsure = [claims[0] | {"verdict": verdict, "unit": "accuracy"}]
+        assert conclusion(unsure) == f"Inverting {how} accuracy: 0.5 [−0.5, 1.5] (accuracy)."
     leads = [
         link["href"] for link in page.all("a") if str(link["href"])[1:] in ids and link.get("class") != "permalink"
     ]

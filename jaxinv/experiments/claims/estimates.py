@@ -1,7 +1,7 @@
 """Estimates from trials, each with its 95% interval and the one-sided p-values that place it beside a margin."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -120,10 +120,15 @@ class Cause:
 def cause(change: str, network: str, lost: np.ndarray, left: np.ndarray) -> Cause:
     """What a change brings back of a loss, from the differences in accuracy [T] without it and with it.
 
-    >>> cause("centring", "MLP", np.array([0.4, 0.6]), np.array([0.1, 0.1])).share.value
+    The share is NaN where the interval of the loss does not lie above 0: nothing is known to have been lost.
+
+    >>> round(cause("centring", "MLP", np.array([0.4, 0.6, 0.5]), np.array([0.1, 0.1, 0.1])).share.value, 6)
     0.8
     """
-    return Cause(change=change, network=network, share=ratio(lost - left, lost))
+    share = ratio(lost - left, lost)
+    return Cause(
+        change=change, network=network, share=share if mean_of(lost).ci95[0] > 0 else replace(share, value=NAN)
+    )
 
 
 def exact(value: float, n: int) -> Mean:

@@ -73,18 +73,26 @@ def causes(claims: Sequence[Mapping[str, Any]]) -> list[tuple[Mapping[str, Any],
 
 def conclusion(claims: Sequence[Mapping[str, Any]]) -> str:
     """What inverting costs, and what brings how much of that back; "" where neither was tested."""
-    lost = [
-        claim["effect"]
-        for claim in claims
-        if (claim["name"], claim["verdict"]) == ("inverting-lowers-accuracy", "supported")
-    ]
-    told = [f"Inverting costs {points(lost[0])} of accuracy."] if lost else []
+    told = [cost(claim) for claim in claims if claim["name"] == "inverting-lowers-accuracy"]
     shares_back = [(str(cause["change"]), percent(cause["share"], 0)) for _, cause in causes(claims)]
     if shares_back:
         (change, share), *others = shares_back
         back = [f"{change.capitalize()} brings back {share} of such a loss", *map(" ".join, others)]
         told.append(f"{listed(back)}.")
     return " ".join(told)
+
+
+def cost(claim: Mapping[str, Any]) -> str:
+    """What inverting costs, of the claim that says so."""
+    if claim["verdict"] == "supported":
+        return f"Inverting costs {points(claim['effect'])} of accuracy."
+    how = "is not shown to cost" if claim["verdict"] == "inconclusive" else "does not cost"
+    return f"Inverting {how} accuracy: {effect(claim)} {ci95(claim)} {unit(claim)}."
+
+
+def finding(claim: Mapping[str, Any]) -> str:
+    """A claim's effect and interval; "" where nothing was tested."""
+    return "" if claim["verdict"] == "premise absent" else f"{effect(claim)} {ci95(claim)}"
 
 
 def causes_tables(claims: Sequence[Mapping[str, Any]]) -> list[Table]:
@@ -136,7 +144,7 @@ def verdicts_table(claims: Sequence[Mapping[str, Any]]) -> Table:
         [
             title(claim),
             f"{badge(claim).sign} {badge(claim).text}",
-            f"{effect(claim)} {ci95(claim)} {unit(claim)}",
+            f"{finding(claim)} {unit(claim)}" if finding(claim) else "",
             n(claim),
         ]
         for claim in claims

@@ -15,6 +15,7 @@ from jaxinv.experiments.claims.page import (
     conclusion,
     counts,
     effect,
+    finding,
     n,
     title,
     unit,
@@ -134,7 +135,7 @@ def matrix(judged: Sequence[Mapping[str, Any]]) -> Table:
     rows = [
         [
             title(claims[0]),
-            *(f"{badge(claim).sign} {badge(claim).text}\n{effect(claim)} {ci95(claim)}" for claim in claims),
+            *(f"{badge(claim).sign} {badge(claim).text}\n{finding(claim)}".rstrip() for claim in claims),
         ]
         for claims in zip(*(one["claims"] for one in judged), strict=True)
     ]

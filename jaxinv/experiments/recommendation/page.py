@@ -21,7 +21,7 @@ def recommendations(summary: Mapping[str, Any]) -> Table:
             *(cell["model"], cell["light"], f"{cell['images']:,}", cell["use"], number(cell["accuracy"])),
             *(
                 f"{number(cell['gain'], '+.4f')}\n{interval(cell['ci95'], '+.4f')}",
-                ", ".join(cell["as_good"]) or "none",
+                textwrap.fill(", ".join(cell["as_good"]) or "none", 30),
             ),
         ]
         for cell in cells
@@ -32,7 +32,7 @@ def recommendations(summary: Mapping[str, Any]) -> Table:
         "The best is chosen on the even trials; accuracy, gain and interval are of the odd ones. As good: those that "
         f"are not shown to be more than {MATTERS:g} worse."
     )
-    return Table("Use this", head, rows, 2, (), note)
+    return Table("Use this", head, rows, 4, (), note)
 
 
 def verdicts(summary: Mapping[str, Any]) -> Table:
