@@ -8,12 +8,18 @@ import pytest
 import scipy.ndimage
 
 from jaxinv import registry
-from jaxinv.preprocess import Preprocess, get_preprocess, transform
+from jaxinv.preprocess import Preprocess, get_preprocess, transform, whitening
 from jaxinv.preprocess.training_images import float_moments, uint8_moments
 
 pytestmark = pytest.mark.optimized
 
 RNG = np.random.default_rng(20)
+
+
+@pytest.fixture(autouse=True)
+def _no_matrices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of other tests."""
+    monkeypatch.setattr(whitening, "_matrices", {})
 
 
 def grey(n: int, *shape: int, low: int = 0, high: int = 256) -> np.ndarray:
@@ -248,6 +254,48 @@ def test_zca_decorrelates():
     before = np.linalg.eigvalsh(np.cov(train.reshape(len(train), -1), rowvar=False))
     after = np.linalg.eigvalsh(np.cov(out, rowvar=False))
     np.testing.assert_allclose(after, before / (before + 0.1 * before.mean()), rtol=1e-3)
+
+
+@pytest.mark.parametrize(("count", "few"), [(5, True), (59, True), (61, False), (200, False)])
+@pytest.mark.parametrize("name", ["zca", "pixel_zscore+zca"])
+def test_zca_of_few_images_is_that_of_many(name, count, few, monkeypatch):
+    """120 values: up to 59 images go by the products of images, more by the covariance of pixels."""
+    train = grey(count, 5, 8, 3)
+    taken = []
+    for way in ("inverse_root", "inverse_root_of_few"):
+        real = getattr(whitening, way)
+        monkeypatch.setattr(whitening, way, lambda x, way=way, real=real: taken.append(way) or real(x))
+    params = get_preprocess(name).fit(train)
+    matrix = (params if name == "zca" else params[-1])["matrix"]
+    assert taken == ["inverse_root_of_few" if few else "inverse_root"]
+    flat = train.reshape(count, -1) - train.reshape(count, -1).mean(0)
+    if name != "zca":
+        flat /= np.where(flat.std(0) > 0, flat.std(0), 1)
+    _, singular, rows = np.linalg.svd(flat)
+    variances = np.zeros(120)
+    variances[: len(singular)] = singular**2 / count
+    expected = (rows.T / np.sqrt(variances + 0.1 * variances.mean())) @ rows
+    np.testing.assert_allclose(matrix, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
+
+
+def test_zca_is_computed_once_for_the_same_images(monkeypatch):
+    computed = []
+    real = whitening.inverse_root
+    monkeypatch.setattr(whitening, "inverse_root", lambda x: computed.append(len(x)) or real(x))
+    zca, behind = get_preprocess("zca"), get_preprocess("pixel_zscore+zca")
+    train = [grey(90, 3, 4, 1) for _ in range(whitening.KEPT)]
+    first = zca.fit(train[0])["matrix"]
+    expected = first.copy()
+    first[:] = 0  # that of its caller alone
+    np.testing.assert_array_equal(zca.fit(train[0].copy())["matrix"], expected)
+    assert len(computed) == 1
+    behind.fit(train[0])  # other images
+    assert len(computed) == 2
+    for images in train[1:]:
+        zca.fit(images)
+    assert len(whitening._matrices) == whitening.KEPT
+    zca.fit(train[0])  # the oldest is gone
+    assert len(computed) == 2 + whitening.KEPT
 
 
 @pytest.mark.parametrize("name", ["pixel_zscore", "zca", "lcn+pixel_zscore"])
