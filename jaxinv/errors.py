@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import SupportsIndex
 
 LONGEST = 1_000  # letters of a message on a terminal
+LONGEST_VALUE = 80  # of a value in a message
 
 FAILURES = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, NotImplementedError)
 """What Python and its libraries raise where a user's function cannot do with what it is given."""
@@ -53,6 +54,16 @@ def number(field: str, value: object) -> float:
     if not math.isfinite(found):
         raise InputError(f"{field}: {found} is not allowed; give a finite number")
     return found
+
+
+def brief(value: object) -> str:
+    """A value as messages show it; of one that is long to tell, its type.
+
+    >>> brief("tree"), brief(list(range(1000)))
+    ("'tree'", 'a list')
+    """
+    told = repr(value)
+    return told if len(told) <= LONGEST_VALUE and "\n" not in told else f"a {type(value).__name__}"
 
 
 def one_line(error: BaseException) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from jaxinv import registry
-from jaxinv.errors import InputError, number, unknown, whole
+from jaxinv.errors import InputError, brief, number, unknown, whole
 
 MAX_SEED = 2**32 - 1
 MIN_RATE, MAX_RATE = 1.2e-38, 1e38  # float32 holds little less, and little more
@@ -21,7 +21,7 @@ def check_dataset(field: str, value: Any) -> Any:
         if not named and not value.startswith("tfds:") and not value.lower().endswith(".npz"):
             raise unknown(field, value, registry.DATASETS)
     elif not hasattr(value, "x_train"):
-        raise InputError(f"{field}: {value!r} is not allowed; give a name, the path of an .npz, or a ji.Dataset")
+        raise InputError(f"{field}: {brief(value)} is not allowed; give a name, the path of an .npz, or a ji.Dataset")
     return value
 
 
@@ -30,7 +30,7 @@ def check_preprocess(field: str, value: Any) -> Any:
     if isinstance(value, str):
         return "+".join(registry.component_names(field, value))
     if not (hasattr(value, "fit") and hasattr(value, "apply")):
-        raise InputError(f"{field}: {value!r} is not allowed; give a name or a ji.Preprocess")
+        raise InputError(f"{field}: {brief(value)} is not allowed; give a name or a ji.Preprocess")
     return value
 
 
@@ -39,7 +39,7 @@ def check_model(field: str, value: Any) -> Any:
     if isinstance(value, str):
         return registry.model_name(field, value)
     if not (hasattr(value, "init") and hasattr(value, "apply") and hasattr(value, "name")):
-        raise InputError(f"{field}: {value!r} is not allowed; give a name or a ji.Model")
+        raise InputError(f"{field}: {brief(value)} is not allowed; give a name or a ji.Model")
     return value
 
 
@@ -51,7 +51,7 @@ def named_or_function(names: Mapping[str, str], what: str) -> Callable[[str, Any
             if value not in names:
                 raise unknown(field, value, names)
         elif not callable(value):
-            raise InputError(f"{field}: {value!r} is not allowed; give a name or a function {what}")
+            raise InputError(f"{field}: {brief(value)} is not allowed; give a name or a function {what}")
         return value
 
     return check

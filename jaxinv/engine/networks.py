@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
+from jax.core import Tracer
 
 from jaxinv.engine.keeping import named_leaves, network_arrays
 from jaxinv.engine.resolve import ResolvedStudy, resolve
@@ -84,6 +85,8 @@ def predictor(
     Args:
       source, arm, trial, learning_rate, study: as for `load_params`.
 
+    Images as stored are grey values from 0 to 255, as `ji.Dataset` holds them.
+
     Returns:
       A compiled function: logits [B, C] for one trial, [trials, B, C] for several.
 
@@ -116,6 +119,9 @@ def predictor(
         if images.ndim != 4 or images.shape[1:] != model.image_shape:
             needed = ", ".join(map(str, model.image_shape))
             raise InputError(f"images: shape {images.shape} is not allowed; give [B, {needed}]")
+        known = not isinstance(images, Tracer) and images.size > 0
+        if known and jnp.issubdtype(images.dtype, jnp.floating) and 0 < images.max() <= 1:
+            raise InputError("images: floats from 0 to 1 are not allowed; give grey values, 0 to 255, as datasets hold")
         return logits(images)
 
     return predict

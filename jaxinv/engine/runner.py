@@ -23,7 +23,7 @@ from jaxinv.engine.resolve import ResolvedStudy, resolve
 from jaxinv.engine.room import check_disk, check_memory
 from jaxinv.engine.trial_runner import TrialRunner
 from jaxinv.engine.watching import PLANNED, Watch
-from jaxinv.errors import InputError, whole
+from jaxinv.errors import InputError, brief, whole
 from jaxinv.preprocess import Preprocess
 from jaxinv.results.in_memory import InMemory
 from jaxinv.results.schema import ResultBlock, Schema
@@ -120,9 +120,13 @@ def run(
     """
     started = time.monotonic()
     if not isinstance(study, Study):
-        raise InputError(f"study: {study!r} is not allowed; give a ji.Study")
+        raise InputError(f"study: {brief(study)} is not allowed; give a ji.Study")
     if jax.config.jax_disable_jit:  # pyright: ignore[reportAttributeAccessIssue]  (made when JAX starts)
         raise InputError("jax_disable_jit: True is not allowed; give False, or step through what ji.make_trial returns")
+    if out is not None and not isinstance(out, str | os.PathLike):
+        raise InputError(f"out: {brief(out)} is not allowed; give a folder or a URL")
+    if on_block is not None and not callable(on_block):
+        raise InputError(f"on_block: {brief(on_block)} is not allowed; give a function of a dict")
     if chunk is not None:
         chunk = whole("chunk", chunk)
     if until is not None:

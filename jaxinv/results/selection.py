@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxinv.errors import DataError, InputError, unknown
+from jaxinv.errors import DataError, InputError, brief, unknown
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -19,7 +19,7 @@ SHOWN = 20  # evaluated steps that a message lists
 def check_results(results: Any, *metrics: str) -> None:
     """Refuse what is no results at all, such as the name of a folder, or lacks one of their axes or the metrics."""
     if not hasattr(results, "dims"):
-        raise InputError(f"results: {results!r} is not allowed; give what ji.run or ji.load returns")
+        raise InputError(f"results: {brief(results)} is not allowed; give what ji.run or ji.load returns")
     missing = [axis for axis in AXES if axis not in results.dims]
     if missing:
         raise InputError(f"results: no dimension {missing[0]!r}; give results with dims {', '.join(AXES)}")
@@ -69,7 +69,7 @@ def rate_index(results: "xr.Dataset", wanted: float | None) -> int:
     rates = np.asarray(learning_rates(results))
     if wanted is None:
         if rates.size != 1:
-            raise InputError(f"learning_rate: None is not allowed; give one of {_listed(results)}")
+            raise InputError(f"learning_rate: none given, and the results have several; give one of {_listed(results)}")
         return 0
     near = np.flatnonzero(np.isclose(rates, float(wanted), rtol=1e-5, atol=0.0))  # coordinates may be float32
     if near.size == 0:

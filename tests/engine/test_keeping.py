@@ -103,6 +103,17 @@ def test_a_predictor_gives_the_logits_that_were_evaluated(
 
 
 @pytest.mark.slow
+def test_a_predictor_takes_grey_values_and_no_others(results: xr.Dataset) -> None:
+    predict = ji.predictor(results, "normal", 1, 0.02, study=STUDY)
+    grey = DATA.x_test[:4].astype(np.float32)
+    np.testing.assert_allclose(predict(grey), predict(DATA.x_test[:4]), rtol=1e-6)
+    assert predict(np.zeros_like(grey)).shape == (4, 4)
+    with pytest.raises(ji.InputError, match="images: floats from 0 to 1 are not allowed; give grey values, 0 to 255"):
+        predict(grey / 255)
+    assert jax.grad(lambda x: predict(x).sum())(jnp.asarray(grey)).shape == grey.shape
+
+
+@pytest.mark.slow
 def test_networks_that_were_not_kept_are_trained_again(results: xr.Dataset) -> None:
     arms = ("inverted", "bn", "slow")
     fewer = STUDY.replace(arms=tuple(arm for arm in STUDY.arms if as_arm(arm).name in arms))

@@ -304,6 +304,8 @@ def test_refuses_what_is_no_study_and_no_results() -> None:
         ({"devices": 9}, "devices: 9 is not allowed; give a whole number from 1 to "),
         ({"devices": 0}, "devices: 0 is not allowed"),
         ({"keep": "weights"}, "keep: 'weights' is not known"),
+        ({"out": 5}, "out: 5 is not allowed; give a folder or a URL"),
+        ({"on_block": 5}, "on_block: 5 is not allowed; give a function"),
     ],
 )
 def test_refuses_in_one_line(options: dict[str, Any], says: str) -> None:

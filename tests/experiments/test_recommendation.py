@@ -109,6 +109,8 @@ def test_requests_that_make_no_sense(tmp_path: Path, capsys: pytest.CaptureFixtu
     for words, told in (
         (("--train-examples", "some"), "train_examples: 'some' is not allowed; give whole numbers from 1, or all"),
         (("--light", "dim"), "light: 'dim' is not allowed; give some of steady, changing"),
+        (("--arms", "normal"), "arms: normal is not allowed; give two or more to compare"),
+        (("--trials", "3"), "trials: 3 is not allowed; give a whole number from 4: the even ones choose, the odd"),
     ):
         assert cli.main(["recommend", *words, "--out", str(tmp_path / "out")]) == cli.SENSELESS
         assert told in capsys.readouterr().err

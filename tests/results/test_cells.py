@@ -118,7 +118,10 @@ def test_the_weight_change_of_an_arm():
     ("call", "start"),
     [
         (lambda d: results.cell(d, "c", learning_rate=0.1), "arm: 'c' is not known; give one of a, b"),
-        (lambda d: results.cell(d, "a"), "learning_rate: None is not allowed; give one of 0.1, 0.5"),
+        (
+            lambda d: results.cell(d, "a"),
+            "learning_rate: none given, and the results have several; give one of 0.1, 0.5",
+        ),
         (lambda d: results.cell(d, "a", learning_rate=0.2), "learning_rate: 0.2 is not in the results; give one of"),
         (lambda d: results.cell(d, "a", learning_rate=0.1, step=11), "step: 11 was not evaluated; give one of 10, 20"),
         (lambda d: results.cell(d, "a", learning_rate=0.1).metric("loss"), "metric: 'loss' is not known"),

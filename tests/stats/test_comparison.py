@@ -328,7 +328,7 @@ def test_the_results_are_left_as_they_were():
         ({"arm_a": "nomal"}, "arm_a: 'nomal' is not known; did you mean 'normal'?"),
         ({"arm_b": "x"}, "arm_b: 'x' is not known; give one of normal, inverted"),
         ({"step": 11}, "step: 11 was not evaluated; give one of 10, 20"),
-        ({"learning_rate": None}, "learning_rate: None is not allowed; give one of 0.1, 0.5"),
+        ({"learning_rate": None}, "learning_rate: none given, and the results have several; give one of 0.1, 0.5"),
         ({"learning_rate": 0.3}, "learning_rate: 0.3 is not in the results; give one of 0.1, 0.5"),
         (
             {"learning_rate": (0.1, 0.5, 0.5)},

@@ -98,7 +98,10 @@ def headline(cells: Sequence[Mapping[str, Any]]) -> str:
     used = [cell["use"] for cell in cells]
     ranked = sorted(set(used), key=lambda arm: -used.count(arm))
     told = ", ".join(f"{arm} in {used.count(arm)}" for arm in ranked)
-    return f"Of {len(cells)} combinations of model, light and training images, use {told}."
+    first = cells[0]["instead_of"]
+    plain = sum(first in (cell["use"], *cell["as_good"]) for cell in cells)
+    also = f" In {plain}, {first} is as good." if plain else ""
+    return f"Of {len(cells)} combinations of model, light and training images, use {told}.{also}"
 
 
 def _summary(accuracy: np.ndarray) -> dict[str, Any]:

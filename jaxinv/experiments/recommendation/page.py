@@ -10,7 +10,7 @@ from jaxinv.experiments.recommendation.judging import COMPARISONS, MATTERS
 from jaxinv.report.pages import closing_blocks
 from jaxinv.report.sections import Bullets, Code, Page, Section, Table
 from jaxinv.utils.tables import WIDTH, text_table
-from jaxinv.utils.text import interval, number, plain
+from jaxinv.utils.text import interval, number, plain, points
 
 
 def recommendations(summary: Mapping[str, Any]) -> Table:
@@ -95,19 +95,19 @@ def recommendation_page(summary: Mapping[str, Any], *, command: str | None = Non
 
 
 def scarcity(cells: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Whether whitening harms most where images are few."""
+    """Whether whitening, against z-scores, harms most where images are few."""
     lines = []
     for model, light in dict.fromkeys((cell["model"], cell["light"]) for cell in cells):
         here = [cell for cell in cells if (cell["model"], cell["light"]) == (model, light)]
         loss = [
-            (cell["images"], one["value"])
+            (cell["images"], one["value"], one["verdict"])
             for cell in sorted(here, key=lambda cell: cell["images"])
             for one in cell["comparisons"]
             if one["name"] == "whitening harms"
         ]
         if len(loss) > 1:
-            told = ", ".join(f"{100 * value:.1f} points at {images:,}" for images, value in loss)
-            lines.append(f"Whitening costs {model} in {light} light, by training images: {told}.")
+            told = ", ".join(f"{points(value)} with {images:,} images ({verdict})" for images, value, verdict in loss)
+            lines.append(f"Whitening costs {model} in {light} light, against z-scores: {told}.")
     return lines
 
 

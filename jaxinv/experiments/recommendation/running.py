@@ -7,7 +7,7 @@ from typing import Any
 
 from jaxinv import store
 from jaxinv.engine import runner
-from jaxinv.errors import InputError
+from jaxinv.errors import InputError, whole
 from jaxinv.experiments.recommendation.cells import LIGHTS, MODELS, Cell, Protocol
 from jaxinv.experiments.recommendation.judging import headline, judge_cell
 from jaxinv.results.cells import best_rates
@@ -51,6 +51,9 @@ def recommend(
     for light in lights:
         if light not in LIGHTS:
             raise InputError(f"light: {light!r} is not allowed; give some of {', '.join(LIGHTS)}")
+    if len(protocol.arms) < 2:
+        raise InputError(f"arms: {', '.join(protocol.arms) or 'none'} is not allowed; give two or more to compare")
+    whole("trials", protocol.trials, 4, hint=": the even ones choose, the odd ones judge")
     root = local_path("out", out)
     data = protocol.data
     cells = [Cell(model=model, light=light, images=count) for model in models for light in lights for count in images]
