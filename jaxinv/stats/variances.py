@@ -20,11 +20,12 @@ NOTES = [
     ("training", "sd of accuracy on all images that there are, with its 95% interval"),
     (
         "dependence",
-        "variance over that of errors that are independent given the image; p tests that they are",
+        "variance over that of errors that are independent given the image; 1 where they are. p tests that, and knows "
+        "the variance that they would have, so it may decide where the interval does not",
     ),
     (
         "calibrated",
-        "sqrt(error / 2M): sd of independent errors of calibrated ensembles; less with many classes",
+        "sqrt(error / 2M): the sd of independent errors of calibrated ensembles with two classes; smaller with more",
     ),
 ]
 
