@@ -58,7 +58,8 @@ def _as_rst(text: str) -> str:
 
 def _process_docstring(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     for number, line in enumerate(lines):
-        field, text = re.match(r"(\s*:\w+[^:]*:)?(.*)", line).groups(default="")
+        # What follows "Raises:" is one string, with its line breaks.
+        field, text = re.match(r"(\s*:\w+[^:]*:)?(.*)", line, re.DOTALL).groups(default="")
         if not text.lstrip().startswith((">>>", "...")):
             lines[number] = field + _as_rst(text)
 
