@@ -32,7 +32,7 @@ def recommendations(summary: Mapping[str, Any]) -> Table:
         "The best is chosen on the even trials; accuracy, gain and interval are of the odd ones. As good: those that "
         f"are not shown to be more than {MATTERS:g} worse."
     )
-    return Table("Use this", head, rows, 4, (), note)
+    return Table("Use this", head, rows, 2, (), note)
 
 
 def verdicts(summary: Mapping[str, Any]) -> Table:
