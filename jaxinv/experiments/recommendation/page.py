@@ -21,13 +21,13 @@ def recommendations(summary: Mapping[str, Any]) -> Table:
             *(cell["model"], cell["light"], f"{cell['images']:,}", cell["use"], number(cell["accuracy"])),
             *(
                 f"{number(cell['gain'], '+.4f')}\n{interval(cell['ci95'], '+.4f')}",
-                textwrap.fill(", ".join(cell["as_good"]) or "none", 30),
+                textwrap.fill(", ".join(cell["as_good"]) or "none", 18),
             ),
         ]
         for cell in cells
     ]
     first = cells[0]["instead_of"]
-    head = ["model", "light", "training images", "use", "accuracy", f"gain over {first}\n95% interval", "as good"]
+    head = ["model", "light", "training\nimages", "use", "accuracy", f"gain over {first}\n95% interval", "as good"]
     note = (
         "The best is chosen on the even trials; accuracy, gain and interval are of the odd ones. As good: those that "
         f"are not shown to be more than {MATTERS:g} worse."
