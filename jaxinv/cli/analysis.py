@@ -54,7 +54,7 @@ class Compare(Output):
     diverged: Literal["include", "exclude"] = "include"
     """Include or exclude trials that diverged."""
     anytime: Literal["asymptotic", "exact"] = "asymptotic"
-    """Anytime-valid interval: asymptotic for any metric, or exact for accuracies, which is ten times as wide."""
+    """Anytime-valid interval: asymptotic for any metric, or exact for accuracies, at least ten times as wide."""
     each_rate: Flag = False
     """Compare all pairs at every learning rate, as one family of tests."""
     out: Annotated[str | None, optional("FILE", "no figure")] = None

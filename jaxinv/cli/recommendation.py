@@ -23,7 +23,7 @@ def count(word: str) -> int | None:
 class Recommend(Output):
     """Find which preprocessing to use for some models and data.
 
-    Each stands at its own best learning rate, by model, light and images.
+    Each preprocessing runs at its own best learning rate.
 
     Example: jaxinv recommend --dataset tfds:cifar10 --model cnn cnn_bn
     """

@@ -10,8 +10,8 @@ from jaxinv.stats.sequential import first_look
 from jaxinv.utils.text import interval, listed, number, p_value
 
 RANKS = (
-    "from 1 + the number of arms shown to be better to the number of arms not shown to be worse; all hold together "
-    "with 95%"
+    "the places that an arm may have: behind all arms shown to be better, before all shown to be worse; all hold "
+    "together with 95%"
 )
 
 
