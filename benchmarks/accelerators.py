@@ -132,7 +132,7 @@ def program(options: Options, card: str, model: str, trials: int, precision: str
 def show(records: list[Program]) -> None:
     """Tables, card by card."""
     console = report.console()
-    console.width = 130
+    console.width = 160
     for card in dict.fromkeys(record.facts["card"] for record in records):
         here = [record for record in records if record.facts["card"] == card]
         rows = [(record.name, record.facts["precision"], record.figures) for record in here]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+import jax
 import numpy as np
 
 import jaxinv as ji
@@ -67,7 +68,7 @@ def compile_for(card: cards.Card, model: str, trials: int, precision: str, devic
     (group,) = resolved.groups
     data = resolved.data(group, plan_evaluation(group, there[0], trials).tile, target_of(there[0].platform))
     spec, data = program_spec(resolved, NOTHING, group, there, trials, data)
-    compiled = trace(spec, data).lower().compile()
+    compiled = _compiled(trace(spec, data).lower())
     memory: Any = compiled.memory_analysis()
     return Compiled(
         text=compiled.as_text() or "",
@@ -80,6 +81,16 @@ def compile_for(card: cards.Card, model: str, trials: int, precision: str, devic
         updates=resolved.study.steps,
         evaluations=len(resolved.study.eval_steps),
     )
+
+
+def _compiled(lowered: Any) -> Any:
+    """Without a card nobody tunes Triton's tiles, and the guess fits not every product: then all go to cuBLAS."""
+    try:
+        return lowered.compile()
+    except jax.errors.JaxRuntimeError as error:
+        if "output tile sizes" not in str(error):
+            raise
+        return lowered.compile(compiler_options={"xla_gpu_enable_triton_gemm": False})
 
 
 def host_bytes(trials: int) -> int:
