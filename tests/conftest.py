@@ -13,6 +13,7 @@ from jaxinv.engine.program import ProgramSpec
 from jaxinv.engine.setup import cores
 from jaxinv.training.inputs import Data
 
+jax.config.update("jax_platforms", "cpu")  # also where there is something else, or a plugin for what is not there
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.devices()  # in use from here on: a command that a test calls would choose another number of them
