@@ -60,10 +60,10 @@ def brief(value: object) -> str:
     """A value as messages show it; of one that is long to tell, its type.
 
     >>> brief("tree"), brief(list(range(1000)))
-    ("'tree'", 'a list')
+    ("'tree'", 'list')
     """
     told = repr(value)
-    return told if len(told) <= LONGEST_VALUE and "\n" not in told else f"a {type(value).__name__}"
+    return told if len(told) <= LONGEST_VALUE and "\n" not in told else type(value).__name__
 
 
 def one_line(error: BaseException) -> str:

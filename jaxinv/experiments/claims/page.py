@@ -87,7 +87,7 @@ def cost(claim: Mapping[str, Any]) -> str:
     if claim["verdict"] == "supported":
         return f"Inverting costs {points(claim['effect'])} of accuracy."
     how = "is not shown to cost" if claim["verdict"] == "inconclusive" else "does not cost"
-    return f"Inverting {how} accuracy: {effect(claim)} {ci95(claim)} {unit(claim)}."
+    return f"Inverting {how} accuracy: {f'{finding(claim)} {unit(claim)}'.strip()}."
 
 
 def finding(claim: Mapping[str, Any]) -> str:
