@@ -1,6 +1,5 @@
 """ZCA whitening."""
 
-import hashlib
 import threading
 from typing import Any
 
@@ -12,6 +11,7 @@ from jaxinv.errors import InputError
 from jaxinv.preprocess.preprocessing import Component
 from jaxinv.preprocess.slabs import as_floats, slabs
 from jaxinv.preprocess.training_images import AffineMap, TrainingImages
+from jaxinv.utils.fingerprint import fingerprint
 
 RIDGE = 0.1
 """Part of the mean pixel variance that is added to every variance before its root is taken."""
@@ -22,7 +22,7 @@ MAX_VALUES = 1 << 14
 KEPT = 4
 """Matrices that a process keeps: models are compared on the same images, and eigenvectors of 3,072 values take 10 s."""
 
-_matrices: dict[bytes, np.ndarray] = {}
+_matrices: dict[str, np.ndarray] = {}
 _keeping = threading.Lock()  # runs in several threads share them
 
 
@@ -57,12 +57,11 @@ def fit(training: TrainingImages, before: AffineMap | None) -> dict[str, np.ndar
 
 def whitening_matrix(training: TrainingImages, scale: np.ndarray) -> np.ndarray:
     """(C + εI)^(−½) [D, D] of the images times `scale` [D]; kept for the next that asks."""
-    images = np.ascontiguousarray(training.images)
-    key = hashlib.sha256(f"{images.dtype}{images.shape}".encode() + scale.tobytes())
-    key.update(images.data)
+    images = training.images
+    key = fingerprint((images, scale))
     with _keeping:
-        if key.digest() in _matrices:
-            return _matrices[key.digest()]
+        if key in _matrices:
+            return _matrices[key]
     if 2 * len(images) < scale.size:
         centered = images.reshape(len(images), -1) - training.moments.mean.reshape(-1)
         matrix = inverse_root_of_few(centered * scale)
@@ -72,7 +71,7 @@ def whitening_matrix(training: TrainingImages, scale: np.ndarray) -> np.ndarray:
     with _keeping:
         while len(_matrices) >= KEPT:
             del _matrices[next(iter(_matrices))]
-        _matrices[key.digest()] = matrix
+        _matrices[key] = matrix
     return matrix
 
 
